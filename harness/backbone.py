@@ -1,0 +1,114 @@
+"""The contract of a backbone: frozen, its layers declared as data, features at native resolution."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
+
+import torch
+from torch import Tensor
+
+from harness._plugin import registering, subclass_check
+from harness.registry import Registry
+from harness.types import LayerSpec, Size
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, UInt8
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What the weights expect of an image, applied to RGB bytes: (x / divide_by - mean) / std, then channel order."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    divide_by: float = 255.0
+    channel_order: str = "rgb"
+    multiple_of: int = 1
+    """Height and width of the network's input are rounded to a multiple of this."""
+
+    def __call__(self, images: UInt8[Tensor, "b 3 h w"], dtype: torch.dtype) -> Float[Tensor, "b 3 h w"]:
+        """Bytes (RGB) to network input. `mean` and `std` are in RGB order whatever the output order."""
+        shape = (1, 3, 1, 1)
+        mean = torch.tensor(self.mean, device=images.device).view(shape)
+        std = torch.tensor(self.std, device=images.device).view(shape)
+        x = (images.float() / self.divide_by - mean) / std
+        return (x.flip(1) if self.channel_order == "bgr" else x).to(dtype)
+
+    def input_size(self, size: Size) -> Size:
+        """The nearest size this backbone can take."""
+        m = self.multiple_of
+        return (max(m, round(size[0] / m) * m), max(m, round(size[1] / m) * m))
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Which weights really are in the network: the asked-for value resolved, and their digest."""
+
+    name: str
+    """The resolved name, e.g. "caffe" where the recipe said "imagenet"."""
+    sha256: str
+    """Of the tensors (names, shapes, bytes) as loaded; for `random`, of the seeded tensors."""
+    source: str
+    """Where they came from, for people: a package, a URL's file name, a local file, "random(seed=0)"."""
+
+
+class Backbone(ABC):
+    """A frozen network. A subclass is a frozen dataclass whose fields are its recipe parameters.
+
+    `available_layers` answers without weights (so a plan costs nothing); `load` fetches the weights and returns the
+    network ready to run.
+    """
+
+    name: ClassVar[str] = "?"
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    weights: str
+
+    @property
+    def label(self) -> str:
+        """The name in tables, e.g. "resnet50" (a family such as timm overrides it with the model's name)."""
+        return self.name
+
+    @abstractmethod
+    def available_layers(self) -> tuple[LayerSpec, ...]:
+        """Every layer that can be asked for, shallow to deep. Needs no weights and no network access."""
+
+    def stages(self) -> tuple[str, ...]:
+        """The layers that the recipe word `all` means, shallow to deep; by default every layer."""
+        return tuple(layer.name for layer in self.available_layers())
+
+    @abstractmethod
+    def find_weights(self) -> Weights | None:
+        """The weights that `load` would use if they are on this machine already, else None. Fetches nothing."""
+
+    @abstractmethod
+    def load(self, device: torch.device) -> LoadedBackbone:
+        """The network with its weights, frozen, in eval mode; raises WeightsError, never falls back to random."""
+
+
+class LoadedBackbone(ABC):
+    """A network ready to run: weights known, preprocessing attached."""
+
+    weights: Weights
+    preprocessing: Preprocessing
+    device: torch.device
+
+    @abstractmethod
+    def forward(
+        self, images: Float[Tensor, "b 3 h w"], layers: Sequence[str]
+    ) -> Mapping[str, Float[Tensor, "b c h w"]]:
+        """Features of the named layers at native resolution, for preprocessed images; no gradients."""
+
+
+BACKBONES: Registry[type[Backbone]] = Registry("backbone", "salprobe.backbones", subclass_check(Backbone))
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def backbone(name: str) -> Callable[[type[T]], type[T]]:
+    """Class decorator: the class's annotated fields become its parameters, and it is registered under `name`."""
+    return registering(BACKBONES, name)

@@ -1,0 +1,118 @@
+"""One split of a dataset in columns: which images there are, and every gaze point, image after image."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, dataclass_transform
+
+import numpy as np
+
+from harness._plugin import registering, subclass_check
+from harness.registry import Registry
+from harness.types import Points, Size
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+T = TypeVar("T")
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A bad image that was left out under `on_bad: skip`."""
+
+    id: int | str
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A split. Image i has the points `row/col/observer[offset[i] : offset[i + 1]]`, 0-based, duplicates kept."""
+
+    name: str
+    split: Split
+    edition: str
+    points_kind: str
+    """mouse | fixations | eye | simulated."""
+    ids: NDArray[np.int64]
+    files: tuple[Path, ...]
+    height: NDArray[np.int32]
+    width: NDArray[np.int32]
+    offset: NDArray[np.int64]
+    row: NDArray[np.int32]
+    col: NDArray[np.int32]
+    observer: NDArray[np.int32]
+    synthetic: bool = False
+    skipped: tuple[Skipped, ...] = ()
+    image_sha256: tuple[str, ...] = field(default=(), repr=False)
+    """Of each image file's bytes, in order."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def size(self, index: int) -> Size:
+        """(height, width) of image `index` in its own pixels."""
+        return int(self.height[index]), int(self.width[index])
+
+    def points(self, index: int) -> Points:
+        """The gaze points of image `index`."""
+        part = slice(int(self.offset[index]), int(self.offset[index + 1]))
+        return Points(self.row[part], self.col[part], self.observer[part])
+
+    def take(self, indices: Sequence[int]) -> Dataset:
+        """These images only, in this order."""
+        spans = [np.arange(self.offset[i], self.offset[i + 1]) for i in indices]
+        which = np.concatenate(spans) if spans else np.empty(0, np.int64)
+        return replace(
+            self,
+            ids=self.ids[list(indices)],
+            files=tuple(self.files[i] for i in indices),
+            height=self.height[list(indices)],
+            width=self.width[list(indices)],
+            offset=np.concatenate([[0], np.cumsum([len(s) for s in spans])]).astype(np.int64),
+            row=self.row[which],
+            col=self.col[which],
+            observer=self.observer[which],
+            image_sha256=tuple(self.image_sha256[i] for i in indices) if self.image_sha256 else (),
+        )
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the images' bytes (by their digests) and every column that can change a number."""
+        total = hashlib.sha256("\n".join([self.edition, self.points_kind, *self.image_sha256]).encode())
+        for column in (self.ids, self.height, self.width, self.offset, self.row, self.col, self.observer):
+            total.update(np.ascontiguousarray(column).tobytes())
+        return total.hexdigest()
+
+
+class DatasetReader(ABC):
+    """A source of stimuli and gaze. A subclass's annotated fields are its recipe parameters."""
+
+    name: ClassVar[str] = "?"
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    @property
+    def label(self) -> str:
+        """The name in tables; says "synthetic" where the gaze is."""
+        return self.name
+
+    @abstractmethod
+    def read(self, split: Split) -> Dataset:
+        """That split in columns; raises DataError naming file and id."""
+
+
+DATASETS: Registry[type[DatasetReader]] = Registry(
+    "dataset", "salprobe.datasets", subclass_check(DatasetReader)
+)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def dataset(name: str) -> Callable[[type[T]], type[T]]:
+    """Class decorator: the class's annotated fields become its parameters, and it is registered under `name`."""
+    return registering(DATASETS, name)

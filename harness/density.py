@@ -1,0 +1,62 @@
+"""From counts to density: a Gaussian blur, written as one small matrix an axis.
+
+sigma is 19 px on SALICON's 480-row images and scales with the height of others; borders reflect (d c b a | a b c d),
+the kernel is truncated at 4 sigma: scipy.ndimage.gaussian_filter(mode="reflect", truncate=4.0) (Jiang et al. 2015
+blur with 19 px; Judd, Durand & Torralba 2012 for the convention of one degree).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from harness.grid import axis_operator
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+SIGMA_AT_480 = 19.0
+TRUNCATE = 4.0
+
+
+def sigma_for(height: int) -> float:
+    """The blur in pixels for an image of that height."""
+    return SIGMA_AT_480 * height / 480
+
+
+@lru_cache(maxsize=64)
+def blur_operator(length: int, sigma: float) -> Float[Tensor, "n n"]:
+    """The matrix (length, length), float64, that blurs one axis with reflecting borders."""
+    radius = int(TRUNCATE * sigma + 0.5)
+    offsets = torch.arange(-radius, radius + 1)
+    kernel = torch.exp(-0.5 * (offsets.double() / sigma) ** 2)
+    kernel /= kernel.sum()
+    # index of a pixel beyond the border, reflected as often as needed: period 2n, (d c b a | a b c d | d c b a)
+    source = (torch.arange(length)[:, None] + offsets[None]) % (2 * length)
+    source = torch.where(source >= length, 2 * length - 1 - source, source)
+    operator = torch.zeros(length, length, dtype=torch.float64)
+    operator.scatter_add_(1, source, kernel.expand(length, -1).contiguous())
+    return operator
+
+
+@lru_cache(maxsize=64)
+def _on(length: int, sigma: float, target: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return (axis_operator(length, target) @ blur_operator(length, sigma)).to(device, dtype)
+
+
+def blur(counts: Float[Tensor, "b h w"], sigma: float) -> Float[Tensor, "b h w"]:
+    """Counts blurred at their own resolution; the sum is kept."""
+    return blur_to_grid(counts, sigma, (counts.shape[-2], counts.shape[-1]))
+
+
+def blur_to_grid(
+    counts: Float[Tensor, "b h w"], sigma: float, grid: tuple[int, int]
+) -> Float[Tensor, "b gh gw"]:
+    """Counts blurred and then averaged over the cells of a grid, in one product an axis."""
+    height, width = counts.shape[-2:]
+    rows = _on(height, sigma, grid[0], counts.dtype, counts.device)
+    cols = _on(width, sigma, grid[1], counts.dtype, counts.device)
+    return rows @ counts @ cols.T

@@ -1,0 +1,55 @@
+"""Every error a user can cause, with the exit code that the command line gives it."""
+
+from __future__ import annotations
+
+
+class SalprobeError(Exception):
+    """Base of all declared errors: what is wrong, where, and what to do."""
+
+    exit_code = 1
+
+
+class RecipeError(SalprobeError):
+    """A recipe (or an override of it) is not valid; names the key."""
+
+    exit_code = 2
+
+
+class UnknownNameError(RecipeError):
+    """A probe, backbone, dataset, metric or recipe of that name is not registered."""
+
+
+class PluginError(SalprobeError):
+    """A plugin could not be loaded or breaks its contract; names the plugin."""
+
+    exit_code = 2
+
+
+class DataError(SalprobeError):
+    """Stimuli or annotations cannot be used; names the file and the id."""
+
+    exit_code = 3
+
+
+class WeightsError(SalprobeError):
+    """Pretrained weights cannot be had, or are not what they claim to be."""
+
+    exit_code = 4
+
+
+class MetricInputError(SalprobeError, ValueError):
+    """A metric was given maps of the wrong shape, type or content."""
+
+    exit_code = 5
+
+
+class TrackingError(SalprobeError):
+    """MLflow could not be written; results on disk are complete."""
+
+    exit_code = 6
+
+
+class ResultsError(SalprobeError):
+    """A results folder is missing, incomplete or not readable."""
+
+    exit_code = 7

@@ -1,0 +1,16 @@
+"""Where things are kept on this machine: one cache folder, moved by SALPROBE_CACHE."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_folder(part: str) -> Path:
+    """`$SALPROBE_CACHE/<part>` or the platform's user cache, made if missing."""
+    import platformdirs
+
+    root = os.environ.get("SALPROBE_CACHE")
+    folder = (Path(root).expanduser() if root else platformdirs.user_cache_path("salprobe")) / part
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

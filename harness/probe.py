@@ -1,0 +1,105 @@
+"""The contract of a probe: parameters -> Trainer; a Trainer is fed batches and ends by returning a Readout."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
+
+import torch
+
+from harness._plugin import registering, subclass_check
+from harness.readout import Readout
+from harness.registry import Registry
+from harness.types import Batch, LayerSpec
+
+C = TypeVar("C", bound="Consumer")
+T = TypeVar("T")
+
+
+class Consumer(ABC):
+    """Something that is fed the batches of a training pass."""
+
+    @abstractmethod
+    def update(self, batch: Batch) -> None:
+        """Take one batch of training images. Must not change it."""
+
+    def end_pass(self) -> bool:
+        """Called after each pass over the training images; True asks for another pass."""
+        return False
+
+
+class Trainer(Consumer):
+    """One cell being trained. All state between calls lives here (or in shared consumers it asked for)."""
+
+    def update(self, batch: Batch) -> None:
+        """Take one batch; a trainer that only reads shared statistics has nothing to do here."""
+
+    @abstractmethod
+    def readout(self) -> Readout:
+        """The result, after the last pass."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a probe may know before the first batch: the layers it reads, sizes, seeds, where to compute."""
+
+    layers: tuple[LayerSpec, ...]
+    """The cell's layers, shallow to deep; empty for probes without a network."""
+    n_images: int
+    """Training images of a pass."""
+    n_folds: int
+    """Folds of whole images, for choosing parameters on training images only; `Batch.folds` numbers them."""
+    seed: int
+    """Derived from the cell: everything random is drawn from it."""
+    device: torch.device
+    _shared: MutableMapping[Hashable, Consumer]
+    _uses: Callable[[Hashable], None] = lambda _: None
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """The names of the cell's layers."""
+        return tuple(layer.name for layer in self.layers)
+
+    def shared(self, key: Hashable, make: Callable[[], C]) -> C:
+        """Work that several cells of one backbone need once (streamed statistics, an optimiser for many heads).
+
+        The first trainer to ask for `key` makes the consumer; it is then fed every batch once, before the trainers.
+        Ask from `Probe.trainer`, before the first batch.
+        """
+        if key not in self._shared:
+            self._shared[key] = make()
+        self._uses(key)
+        return self._shared[key]  # type: ignore[return-value]
+
+
+class Probe(ABC):
+    """A strategy. A subclass's annotated fields are its recipe parameters; a list in the recipe becomes a sweep."""
+
+    name: ClassVar[str] = "?"
+    reads: ClassVar[Literal["layers", "gaze"]] = "layers"
+    """"layers": a cell for every layer set of every backbone. "gaze": no network, a cell for each dataset."""
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    @property
+    def label(self) -> str:
+        """The name in tables; a probe whose parameters change what it is (a loss) adds them here."""
+        return self.name
+
+    def skip(self, layers: tuple[LayerSpec, ...]) -> str | None:
+        """A reason why this probe cannot read these layers (the cell is then a reported row), or None."""
+        return None
+
+    @abstractmethod
+    def trainer(self, context: Context) -> Trainer:
+        """A fresh trainer for one cell."""
+
+
+PROBES: Registry[type[Probe]] = Registry("probe", "salprobe.probes", subclass_check(Probe))
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def probe(name: str) -> Callable[[type[T]], type[T]]:
+    """Class decorator: the class's annotated fields become its parameters, and it is registered under `name`."""
+    return registering(PROBES, name)

@@ -1,0 +1,187 @@
+"""What a probe returns: features -> saliency map; saved as safetensors + JSON, loaded without running code."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from harness.errors import ResultsError
+from harness.grid import resize
+from harness.types import Batch, Size
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+FORMAT = 1
+_KINDS: dict[str, type[Readout]] = {}
+
+
+class Readout(ABC):
+    """Maps (b, h, w) for a batch, on any grid: the evaluation brings them to the stimulus' own resolution.
+
+    A subclass names its `kind` in the class statement and says what it is made of by `state`/`from_state`.
+    """
+
+    kind: ClassVar[str]
+    layers: tuple[str, ...] = ()
+    info: dict[str, Any]
+    """How it came about (chosen alpha, the sweep, loss curves, warnings), JSON-able; saved beside the weights."""
+
+    def __init_subclass__(cls, kind: str, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        cls.kind = kind
+        _KINDS[kind] = cls
+
+    @abstractmethod
+    def __call__(self, batch: Batch) -> Float[Tensor, "b h w"]:
+        """The saliency maps."""
+
+    def scored_against(self, batch: Batch) -> Batch:
+        """The ground truth these maps are scored against: the batch itself, unless the readout used part of it."""
+        return batch
+
+    @abstractmethod
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and JSON-able settings that `from_state` rebuilds it from."""
+
+    @classmethod
+    @abstractmethod
+    def from_state(cls, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Self:
+        """The inverse of `state`."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same readout with its tensors on `device`."""
+        tensors, settings = self.state()
+        moved = self.from_state({name: t.to(device) for name, t in tensors.items()}, settings)
+        moved.info = self.info
+        return moved
+
+
+class LinearReadout(Readout, kind="linear"):
+    """z = bias + sum_l U_l (X_l w_l) + position terms, on the fitting grid; then the link.
+
+    Weights are applied on each layer's own grid and only the single-channel maps are resized. `link="exp"` makes the
+    map a density up to scale (softmax readouts); "identity" leaves it linear.
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, Float[Tensor, " c"]],
+        bias: float,
+        *,
+        link: str = "identity",
+        info: dict[str, Any] | None = None,
+    ) -> None:
+        self.weights = dict(weights)
+        self.bias, self.link = float(bias), link
+        self.layers = tuple(name for name in self.weights if name != POSITION)
+        self.info = info or {}
+
+    def __call__(self, batch: Batch) -> Float[Tensor, "b h w"]:
+        """Maps on the batch's fitting grid."""
+        total = torch.full((len(batch), *batch.grid), self.bias, device=batch.device)
+        for name, weight in self.weights.items():
+            x = position_terms(batch.grid, batch.device)[None] if name == POSITION else batch.features[name]
+            own = torch.einsum("bchw,c->bhw", x, weight.to(x.dtype)).float()
+            total = total + resize(own, batch.grid)
+        if self.link == "exp":
+            return torch.exp(total - total.amax(dim=(1, 2), keepdim=True))
+        return total
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """One vector a layer, and the scalars."""
+        settings = {"bias": self.bias, "link": self.link, "layers": list(self.weights)}
+        return {f"weight.{name}": weight for name, weight in self.weights.items()}, settings
+
+    @classmethod
+    def from_state(cls, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Self:
+        """The inverse of `state`."""
+        weights = {name: tensors[f"weight.{name}"] for name in settings["layers"]}
+        return cls(weights, settings["bias"], link=settings["link"])
+
+
+class MapReadout(Readout, kind="map"):
+    """A whole map at once from globally pooled features: map = bias + W' gap(X), on a fixed raster.
+
+    Without layers it is a constant map in relative coordinates: the centre prior, the uniform map.
+    """
+
+    def __init__(
+        self,
+        bias: Float[Tensor, "h w"],
+        weights: Mapping[str, Float[Tensor, "c h w"]] | None = None,
+        *,
+        link: str = "identity",
+        info: dict[str, Any] | None = None,
+    ) -> None:
+        self.bias, self.weights, self.link = bias, dict(weights or {}), link
+        self.layers = tuple(self.weights)
+        self.info = info or {}
+
+    def __call__(self, batch: Batch) -> Float[Tensor, "b h w"]:
+        """Maps on the readout's own raster."""
+        total = self.bias[None].float().expand(len(batch), -1, -1)
+        for name, weight in self.weights.items():
+            pooled = batch.features[name].float().mean(dim=(2, 3))
+            total = total + torch.einsum("bc,chw->bhw", pooled, weight)
+        if self.link == "exp":
+            return torch.exp(total - total.amax(dim=(1, 2), keepdim=True))
+        return total
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The raster's bias and one block a layer."""
+        tensors = {f"weight.{name}": weight for name, weight in self.weights.items()}
+        return {"bias": self.bias, **tensors}, {"layers": list(self.weights), "link": self.link}
+
+    @classmethod
+    def from_state(cls, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Self:
+        """The inverse of `state`."""
+        weights = {name: tensors[f"weight.{name}"] for name in settings["layers"]}
+        return cls(tensors["bias"], weights, link=settings["link"])
+
+
+POSITION = "position"
+"""The name of the five position terms wherever they stand beside layers."""
+
+
+def position_terms(grid: Size, device: torch.device) -> Float[Tensor, "5 gh gw"]:
+    """x, y, x^2, y^2, xy at the cells' centres, with x and y running over (-1, 1)."""
+    y = ((torch.arange(grid[0], device=device) + 0.5) / grid[0] * 2 - 1)[:, None].expand(*grid)
+    x = ((torch.arange(grid[1], device=device) + 0.5) / grid[1] * 2 - 1)[None, :].expand(*grid)
+    return torch.stack([x, y, x * x, y * y, x * y])
+
+
+def save_readout(readout: Readout, folder: Path) -> None:
+    """Write `readout.safetensors` and `readout.json` into `folder`."""
+    from safetensors.torch import save_file
+
+    tensors, settings = readout.state()
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, folder / "readout.safetensors")
+    document = {"format": FORMAT, "kind": readout.kind, "settings": settings, "info": readout.info}
+    (folder / "readout.json").write_text(json.dumps(document, indent=1))
+
+
+def load_readout(folder: Path) -> Readout:
+    """Read what `save_readout` wrote; raises ResultsError for a missing, newer or unknown readout."""
+    from safetensors.torch import load_file
+
+    try:
+        document = json.loads((folder / "readout.json").read_text())
+        tensors = load_file(folder / "readout.safetensors")
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"no readable readout in {folder}: {error}") from error
+    if document.get("format") != FORMAT or document.get("kind") not in _KINDS:
+        raise ResultsError(
+            f"{folder}/readout.json: format {document.get('format')}, kind {document.get('kind')!r}; this version reads "
+            f"format {FORMAT} and kinds {', '.join(sorted(_KINDS))} (a plugin's readout needs the plugin loaded first)"
+        )
+    readout = _KINDS[document["kind"]].from_state(tensors, document["settings"])
+    readout.info = document["info"]
+    return readout

@@ -1,0 +1,86 @@
+"""One registry for every kind of plugin: probes, backbones, datasets, metrics, recipes, reports.
+
+Names are found in two places: what a decorator registered in this process, and the entry points of installed
+distributions. Entry points are loaded only when their name is asked for, so a broken plugin harms nobody else.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
+
+from harness.errors import PluginError, UnknownNameError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Plugins of one kind by name. `group` is the entry-point group, `check` refuses what breaks the contract."""
+
+    def __init__(self, kind: str, group: str, check: Callable[[Any], str | None] = lambda _: None) -> None:
+        self.kind, self.group, self._check = kind, group, check
+        self._registered: dict[str, T] = {}
+
+    def register(self, name: str, plugin: T) -> T:
+        """Add `plugin` under `name`; raises PluginError for a second, different plugin of that name."""
+        if problem := self._check(plugin):
+            raise PluginError(f"{self.kind} {name!r} ({_where(plugin)}): {problem}")
+        other = self._claimed_by(name, plugin)
+        if other not in (None, _where(plugin)):
+            raise PluginError(f"two {self.kind}s are called {name!r}: {other} and {_where(plugin)}; rename one")
+        self._registered[name] = plugin
+        return plugin
+
+    def names(self) -> list[str]:
+        """All known names, sorted; nothing is imported."""
+        return sorted({*self._registered, *self._entry_points()})
+
+    def get(self, name: str) -> T:
+        """The plugin of that name; raises UnknownNameError with near matches, PluginError for a broken one."""
+        if name in self._registered:
+            return self._registered[name]
+        points = self._entry_points()
+        if name not in points:
+            raise UnknownNameError(self._unknown(name))
+        loaded = _load(self.kind, points[name])
+        return self.register(name, loaded)
+
+    def origin(self, name: str) -> str:
+        """The distribution that provides `name`, or "this process"."""
+        point = self._entry_points().get(name)
+        return point.dist.name if point is not None and point.dist is not None else "this process"
+
+    def _claimed_by(self, name: str, plugin: object) -> str | None:
+        if name in self._registered:
+            return _where(self._registered[name])
+        point = self._entry_points().get(name)
+        # an entry point names the object itself only for classes and functions; an instance cannot be told apart
+        return point.value if point is not None and hasattr(plugin, "__qualname__") else None
+
+    def _entry_points(self) -> dict[str, EntryPoint]:
+        return {point.name: point for point in entry_points(group=self.group)}
+
+    def _unknown(self, name: str) -> str:
+        names = self.names()
+        if not names:
+            return f"no {self.kind}s are installed: run 'pip install -e .' in the project, then try again"
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}"
+        return f"no {self.kind} is called {name!r}; {hint} ('salprobe list {self.kind}s' shows all)"
+
+
+def _where(plugin: object) -> str:
+    target = plugin if hasattr(plugin, "__qualname__") else type(plugin)
+    return f"{getattr(target, '__module__', '?')}:{getattr(target, '__qualname__', '?')}"
+
+
+def _load(kind: str, point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except Exception as error:
+        source = point.dist.name if point.dist is not None else "unknown distribution"
+        raise PluginError(
+            f"{kind} {point.name!r} of {source} ({point.value}) failed to load: {type(error).__name__}: {error}"
+        ) from error

@@ -1,0 +1,108 @@
+"""The nouns that travel the road: layers, grids, points of gaze, batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.density import blur, blur_to_grid
+from harness.metrics import Density, FixationCounts
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+    from numpy.typing import NDArray
+
+Size = tuple[int, int]
+"""(height, width)."""
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """A layer of a backbone as data: its name, channels, and stride in network-input pixels."""
+
+    name: str
+    channels: int
+    stride: int
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Gaze points of one image, observer by observer; 0-based pixels, duplicates kept. All arrays have length n."""
+
+    row: NDArray[np.int32]
+    col: NDArray[np.int32]
+    observer: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def of(self, observers: NDArray[np.int32]) -> Points:
+        """The points of these observers only."""
+        keep = np.isin(self.observer, observers)
+        return Points(self.row[keep], self.col[keep], self.observer[keep])
+
+    def counts(self, size: Size) -> Int[Tensor, "h w"]:
+        """How many points fall on each pixel, int32."""
+        flat = np.bincount(self.row.astype(np.int64) * size[1] + self.col, minlength=size[0] * size[1])
+        return torch.from_numpy(flat.reshape(size).astype(np.int32))
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some images of one size, as every probe and readout sees them.
+
+    `features[layer]` is (b, c, h, w), float, on `device`; no layer is finer than the fitting `grid` (finer ones were
+    area-averaged to it once, which commutes with any linear readout). Ground truth follows from `points`.
+    """
+
+    ids: tuple[int, ...]
+    size: Size
+    grid: Size
+    points: tuple[Points, ...]
+    features: Mapping[str, Float[Tensor, "b c h w"]]
+    folds: tuple[int, ...]
+    sigma: float
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def fixations(self) -> FixationCounts:
+        """Points per pixel of the stimulus, (b, H, W)."""
+        counts = torch.stack([p.counts(self.size) for p in self.points])
+        return FixationCounts(counts.to(self.device, non_blocking=True))
+
+    @cached_property
+    def density(self) -> Density:
+        """The blurred points at the stimulus' own resolution, (b, H, W), summing to the number of points."""
+        return Density(blur(self.fixations.values.float(), self.sigma))
+
+    def target(self, grid: Size | None = None) -> Float[Tensor, "b gh gw"]:
+        """The density averaged over the cells of `grid`, scaled to mean 1 an image (0 for an image without points).
+
+        Computed without ever forming the full-size density.
+        """
+        averaged = blur_to_grid(self.fixations.values.float(), self.sigma, grid or self.grid)
+        mean = averaged.mean(dim=(1, 2), keepdim=True)
+        return averaged / torch.where(mean > 0, mean, 1)
+
+    def with_points(self, points: tuple[Points, ...]) -> Batch:
+        """The same images with other gaze."""
+        return replace(self, points=points)
+
+    def select(self, rows: slice) -> Batch:
+        """Some of the images."""
+        return replace(
+            self,
+            ids=self.ids[rows],
+            points=self.points[rows],
+            folds=self.folds[rows],
+            features={name: x[rows] for name, x in self.features.items()},
+        )
