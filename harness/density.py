@@ -52,9 +52,7 @@ def blur(counts: Float[Tensor, "b h w"], sigma: float) -> Float[Tensor, "b h w"]
     return blur_to_grid(counts, sigma, (counts.shape[-2], counts.shape[-1]))
 
 
-def blur_to_grid(
-    counts: Float[Tensor, "b h w"], sigma: float, grid: tuple[int, int]
-) -> Float[Tensor, "b gh gw"]:
+def blur_to_grid(counts: Float[Tensor, "b h w"], sigma: float, grid: tuple[int, int]) -> Float[Tensor, "b gh gw"]:
     """Counts blurred and then averaged over the cells of a grid, in one product an axis."""
     height, width = counts.shape[-2:]
     rows = _on(height, sigma, grid[0], counts.dtype, counts.device)

@@ -29,6 +29,10 @@ class Consumer(ABC):
         """Called after each pass over the training images; True asks for another pass."""
         return False
 
+    def expected_bytes(self) -> int:
+        """Memory it will hold at its peak, for the estimate that is printed before a run; 0 if negligible."""
+        return 0
+
 
 class Trainer(Consumer):
     """One cell being trained. All state between calls lives here (or in shared consumers it asked for)."""
@@ -90,6 +94,10 @@ class Probe(ABC):
     def skip(self, layers: tuple[LayerSpec, ...]) -> str | None:
         """A reason why this probe cannot read these layers (the cell is then a reported row), or None."""
         return None
+
+    def passes(self) -> int:
+        """How many passes over the training images it expects to ask for; for the plan and the feature cache."""
+        return 1
 
     @abstractmethod
     def trainer(self, context: Context) -> Trainer:

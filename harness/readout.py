@@ -13,7 +13,7 @@ from torch import Tensor
 
 from harness.errors import ResultsError
 from harness.grid import resize
-from harness.types import Batch, Size
+from harness.types import Batch, LayerSpec, Size
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -148,6 +148,7 @@ class MapReadout(Readout, kind="map"):
 
 POSITION = "position"
 """The name of the five position terms wherever they stand beside layers."""
+POSITION_TERMS = LayerSpec(POSITION, channels=5, stride=1)
 
 
 def position_terms(grid: Size, device: torch.device) -> Float[Tensor, "5 gh gw"]:
@@ -177,10 +178,11 @@ def load_readout(folder: Path) -> Readout:
         tensors = load_file(folder / "readout.safetensors")
     except (OSError, ValueError) as error:
         raise ResultsError(f"no readable readout in {folder}: {error}") from error
+    known = ", ".join(sorted(_KINDS))
     if document.get("format") != FORMAT or document.get("kind") not in _KINDS:
         raise ResultsError(
-            f"{folder}/readout.json: format {document.get('format')}, kind {document.get('kind')!r}; this version reads "
-            f"format {FORMAT} and kinds {', '.join(sorted(_KINDS))} (a plugin's readout needs the plugin loaded first)"
+            f"{folder}/readout.json: format {document.get('format')}, kind {document.get('kind')!r}; this version "
+            f"reads format {FORMAT} and kinds {known} (load the plugin that defines another kind first)"
         )
     readout = _KINDS[document["kind"]].from_state(tensors, document["settings"])
     readout.info = document["info"]

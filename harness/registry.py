@@ -43,7 +43,7 @@ class Registry(Generic[T]):
             return self._registered[name]
         points = self._entry_points()
         if name not in points:
-            raise UnknownNameError(self._unknown(name))
+            raise UnknownNameError(self.unknown(name, self.names()))
         loaded = _load(self.kind, points[name])
         return self.register(name, loaded)
 
@@ -62,8 +62,8 @@ class Registry(Generic[T]):
     def _entry_points(self) -> dict[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=self.group)}
 
-    def _unknown(self, name: str) -> str:
-        names = self.names()
+    def unknown(self, name: str, names: list[str]) -> str:
+        """The message for a name that is none of `names`."""
         if not names:
             return f"no {self.kind}s are installed: run 'pip install -e .' in the project, then try again"
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -97,12 +97,12 @@ class Batch:
         """The same images with other gaze."""
         return replace(self, points=points)
 
-    def select(self, rows: slice) -> Batch:
-        """Some of the images."""
+    def take(self, rows: Sequence[int]) -> Batch:
+        """Some of the images, in this order."""
         return replace(
             self,
-            ids=self.ids[rows],
-            points=self.points[rows],
-            folds=self.folds[rows],
-            features={name: x[rows] for name, x in self.features.items()},
+            ids=tuple(self.ids[i] for i in rows),
+            points=tuple(self.points[i] for i in rows),
+            folds=tuple(self.folds[i] for i in rows),
+            features={name: x[list(rows)] for name, x in self.features.items()},
         )

@@ -107,9 +107,7 @@ class DatasetReader(ABC):
         """That split in columns; raises DataError naming file and id."""
 
 
-DATASETS: Registry[type[DatasetReader]] = Registry(
-    "dataset", "salprobe.datasets", subclass_check(DatasetReader)
-)
+DATASETS: Registry[type[DatasetReader]] = Registry("dataset", "salprobe.datasets", subclass_check(DatasetReader))
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)

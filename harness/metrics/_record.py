@@ -13,7 +13,10 @@ Need = Literal["density", "fixations", "nonfixations", "baseline", "generator"]
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric as data. `function` takes the prediction first, then what `needs` names, in that order."""
+    """A metric as data. `function` takes the prediction first, then what `needs` names, in that order.
+
+    A generator is passed by keyword.
+    """
 
     name: str
     version: int
@@ -23,3 +26,7 @@ class Metric:
     bounds: tuple[float, float]
     reference: str
     unit: str = ""
+    scores: Literal["map", "log_density"] = "map"
+    """What the prediction must be: any map, or the natural logarithm of a density."""
+    shares_ranks: bool = False
+    """The function takes `ranks=rank(prediction, fixations)`, so that several metrics can share them."""

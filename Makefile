@@ -1,0 +1,44 @@
+# The two commands of the README, each alone on a fresh machine: `make demo`, `make test`.
+# PYTHON chooses the interpreter (3.11 or newer), PIP_ARGS goes to every pip install.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+OUT    ?= results
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench clean
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -m venv $(VENV) \
+	  || { echo "no virtual environment could be made (on Debian and Ubuntu: apt install python3-venv)"; exit 2; }
+
+# torch and torchvision come from one place in one command: builds from different places do not fit together
+$(VENV)/.installed: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.installed ## run the main job on the embedded data: install, train, score, log
+	$(BIN)/salprobe run quickstart --out $(OUT)
+
+test: $(VENV)/.installed ## run the test suite
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed ## lint and strict type check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed ## run the benchmarks
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
+
+clean: ## remove the environment and caches, keep results
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,134 @@
+"""ResNet-50 (He et al. 2015), features after the ReLU of its stem and of every residual block."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import ResNet
+from torchvision.models import resnet50 as torchvision_resnet50
+
+from backbones._layers import check_layers
+from backbones._resnet50_weights import FILES, NAMES, Checkpoint, find, get
+from harness.backbone import Backbone, LoadedBackbone, Preprocessing, Weights, backbone
+from harness.errors import RecipeError
+from harness.types import LayerSpec
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+LOG = logging.getLogger("salprobe.backbones")
+BLOCKS = {"layer1": 3, "layer2": 4, "layer3": 6, "layer4": 3}
+TORCHVISION_INPUT = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+CAFFE_INPUT = Preprocessing(mean=(123.68, 116.779, 103.939), std=(1.0, 1.0, 1.0), divide_by=1.0, channel_order="bgr")
+CAFFE_BN_EPS = 1.001e-5
+
+
+def _declared() -> Iterator[LayerSpec]:
+    yield LayerSpec("stem", channels=64, stride=2)
+    for depth, (stage, blocks) in enumerate(BLOCKS.items()):
+        channels, stride = 256 * 2**depth, 4 * 2**depth
+        yield from (LayerSpec(f"{stage}.{index}", channels, stride) for index in range(blocks))
+        yield LayerSpec(stage, channels, stride)
+
+
+LAYERS = tuple(_declared())
+
+
+@backbone("resnet50")
+class ResNet50(Backbone):
+    """`weights`: imagenet, imagenet1k_v1, imagenet1k_v2, caffe, random (with `seed`), or a file of one of these."""
+
+    weights: str = "imagenet"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises RecipeError for a `weights` that is neither a known name nor a file's."""
+        if self.weights not in NAMES and Path(self.weights).suffix not in FILES:
+            allowed = f"{', '.join(NAMES)}, or a file ({', '.join(FILES)})"
+            raise RecipeError(f"resnet50: weights {self.weights!r} is none of {allowed}")
+
+    def available_layers(self) -> tuple[LayerSpec, ...]:
+        """`stem` (before max-pooling), every block, and `layer1`..`layer4`, each its last block by another name."""
+        return LAYERS
+
+    def stages(self) -> tuple[str, ...]:
+        """`all` means the stages; their inner blocks are asked for by name."""
+        return ("stem", *BLOCKS)
+
+    def find_weights(self) -> Weights | None:
+        """Of the checkpoint that `load` would use, if it is on this machine."""
+        found = find(self.weights, self.seed)
+        return found.describe() if found is not None else None
+
+    def load(self, device: torch.device) -> LoadedResNet50:
+        """Fetches the weights where needed; raises WeightsError."""
+        checkpoint = get(self.weights, self.seed)
+        weights = checkpoint.describe()
+        LOG.info("resnet50 uses %s (asked for: %s) from %s", weights.name, self.weights, weights.source)
+        LOG.info("resnet50 tensors have SHA-256 %s", weights.sha256)
+        preprocessing = CAFFE_INPUT if checkpoint.is_caffe else TORCHVISION_INPUT
+        return LoadedResNet50(build(checkpoint).to(device), weights, preprocessing, device)
+
+
+class LoadedResNet50(LoadedBackbone):
+    """Walks through torchvision's modules and stops after the deepest layer asked for."""
+
+    def __init__(self, module: ResNet, weights: Weights, preprocessing: Preprocessing, device: torch.device) -> None:
+        self.module, self.weights, self.preprocessing, self.device = module, weights, preprocessing, device
+
+    def forward(
+        self, images: Float[Tensor, "b 3 h w"], layers: Sequence[str]
+    ) -> Mapping[str, Float[Tensor, "b c h w"]]:
+        """Raises RecipeError for an unknown layer."""
+        check_layers(layers, LAYERS, "resnet50")
+        missing, found = set(layers), {}
+        with torch.inference_mode():
+            steps = walk(self.module, images)
+            while missing:
+                name, features = next(steps)
+                if name in missing:
+                    missing.remove(name)
+                    found[name] = features
+        return {name: found[name] for name in layers}
+
+
+def walk(net: ResNet, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Every layer's name and features, shallow to deep, each computed when it is asked for.
+
+    No in-place operation of a block touches the block's own input, so what was yielded stays as it is.
+    """
+    x = net.relu(net.bn1(net.conv1(x)))
+    yield "stem", x
+    x = net.maxpool(x)
+    for stage in BLOCKS:
+        for index, block in enumerate(net.get_submodule(stage).children()):
+            x = block(x)
+            yield f"{stage}.{index}", x
+        yield stage, x
+
+
+def build(checkpoint: Checkpoint) -> ResNet:
+    """torchvision's network around the tensors: frozen, in eval mode; drops the classifier if it has no tensors."""
+    with torch.device("meta"):
+        net = torchvision_resnet50(weights=None)
+    if checkpoint.is_caffe:
+        as_published(net)
+    if "fc.weight" not in checkpoint.tensors:
+        net.fc = nn.Identity()
+    net.load_state_dict(checkpoint.tensors, assign=True)
+    return net.requires_grad_(False).eval()
+
+
+def as_published(net: ResNet) -> None:
+    """He et al.'s network: a stage's stride in its first 1x1 convolution, where torchvision has it in the 3x3."""
+    for stage in ("layer2", "layer3", "layer4"):
+        first = net.get_submodule(f"{stage}.0")
+        first.conv1.stride, first.conv2.stride = (2, 2), (1, 1)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = CAFFE_BN_EPS

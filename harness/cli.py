@@ -1,0 +1,105 @@
+"""The command line. Heavy libraries are imported inside the commands, so that help answers at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.errors import SalprobeError
+
+app = typer.Typer(
+    name="salprobe",
+    help="How much of where humans look can be read out linearly from a frozen network?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for results and the local MLflow store.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key, e.g. backbones.0.weights=random."),
+]
+INTERRUPTED = 130
+
+
+@app.command("run")
+def run_command(
+    recipe: Annotated[str, typer.Argument(help="A packaged recipe by name, or a .yaml file.")],
+    out: Out = Path("results"),
+    overrides: Overrides = None,
+    limit: Annotated[int | None, typer.Option(help="Use only N training and N held-out images.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print cells, passes and memory; run nothing.")] = False,
+    track: Annotated[bool, typer.Option("--track/--no-track", help="Log to MLflow.")] = True,
+) -> None:
+    """Run a benchmark matrix: train every probe on one stream, score it, log it."""
+    from harness import commands
+
+    chosen = [*(overrides or [])]
+    chosen += [f"limit={limit}"] if limit is not None else []
+    chosen += [f"device={device}"] if device is not None else []
+    chosen += [] if track else ["tracking.enabled=false"]
+    if dry_run:
+        commands.dry_run(recipe, chosen)
+    else:
+        sys.exit(commands.run_recipe(recipe, chosen, out))
+
+
+@app.command("list")
+def list_command(
+    kind: Annotated[str, typer.Argument(help="probes, backbones, datasets, metrics or recipes.")],
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show parameters and where they come from.")] = False,
+) -> None:
+    """List what can stand in a recipe."""
+    from harness import listing
+
+    listing.show(kind, verbose)
+
+
+@app.command("ui")
+def ui_command(
+    out: Out = Path("results"),
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
+) -> None:
+    """Start the MLflow UI on the store of a results folder."""
+    from harness import commands
+
+    sys.exit(commands.start_ui(out, port))
+
+
+@app.command("report")
+def report_command(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of runs, e.g. results/osie.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the report goes.")] = Path("report"),
+) -> None:
+    """Write the leaderboard of one or several runs as CSV and Markdown."""
+    from harness import commands
+
+    commands.write_report(folders, out)
+
+
+@app.command("doctor")
+def doctor_command(out: Out = Path("results")) -> None:
+    """Check versions, devices, weights, plugins and whether results can be written."""
+    from harness import doctor
+
+    sys.exit(doctor.show(out))
+
+
+def main() -> None:
+    """Run the command line; declared errors become a message and their exit code, never a traceback."""
+    logging.basicConfig(level=os.environ.get("SALPROBE_LOG", "WARNING").upper(), format="%(levelname)s: %(message)s")
+    try:
+        app()
+    except SalprobeError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,119 @@
+"""What the commands do: compose recipe, plan, run, tracking and reports, and talk to the terminal."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.errors import TrackingError
+from harness.group_run import stream_settings
+from harness.memory import cache_fits, estimate, gib, peak_bytes
+from harness.plan import Plan, make_plan
+from harness.progress import progress_for
+from harness.recipe import load_recipe
+from harness.registry import Registry
+from harness.run import choose_device, read_split, run
+from harness.tracking import MlflowObserver, ui_command
+
+REPORTS: Registry[Callable[..., Any]] = Registry("report", "salprobe.reports")
+OK, CELLS_FAILED = 0, 1
+
+
+def run_recipe(name: str, overrides: Sequence[str], out: Path) -> int:
+    """Run a recipe, print its leaderboard, return the exit code: non-zero if a cell or the tracking failed."""
+    console = Console()
+    plan = make_plan(load_recipe(name, overrides))
+    progress = progress_for(console)
+    recipe = plan.recipe
+    if plan.reader.label != plan.reader.name:
+        progress.say(f"dataset: {plan.reader.label}")
+    progress.say(f"{recipe.name}: {len(plan.cells)} cells on {choose_device(recipe.device)}")
+    tracker = MlflowObserver() if recipe.tracking.enabled else None
+    outcome = run(plan, out, progress, [tracker] if tracker else [])
+    REPORTS.get("terminal")(outcome.folder, console)
+    console.print(f"results: {outcome.folder}", soft_wrap=True, highlight=False)
+    console.print(f"memory: {gib(peak_bytes())} at the peak", highlight=False)
+    if tracker and tracker.error is None:
+        console.print(f"open the MLflow UI: salprobe ui --out {out}", soft_wrap=True, highlight=False)
+    if outcome.counts["failed"]:
+        return CELLS_FAILED
+    if tracker and tracker.error is not None:
+        console.print(f"MLflow was not written ({tracker.error}); the results above are complete", style="yellow")
+        return TrackingError.exit_code
+    return OK
+
+
+def dry_run(name: str, overrides: Sequence[str]) -> None:
+    """Print the plan: every cell, the passes, the memory."""
+    console = Console()
+    plan = make_plan(load_recipe(name, overrides))
+    console.print(_cell_table(plan))
+    progress = progress_for(console)
+    train, test = read_split(plan, "train", progress), read_split(plan, "test", progress)
+    for group in plan.groups:
+        peak = estimate(group, plan.recipe, train, stream_settings(plan.recipe, plan.reader))
+        console.print(_passes(group.passes, len(train), len(test), group.backbone, peak.cache > 0), highlight=False)
+        if group.backbone is None:
+            continue
+        found = group.backbone.find_weights()
+        weights = f"{found.name} ({found.source})" if found else f"{group.backbone.weights} (not on this machine yet)"
+        kept = f"feature cache {gib(peak.cache)}" if peak.cache else "no feature cache"
+        if peak.cache_wanted and not cache_fits(peak.cache_wanted, plan.recipe):
+            kept = (
+                f"feature cache of {gib(peak.cache_wanted)} exceeds cache.budget_gib, the backbone runs in every pass"
+            )
+        console.print(f"  weights: {weights}", highlight=False)
+        console.print(
+            f"  memory: about {gib(peak.total)} (process {gib(peak.process)}, statistics and solver "
+            f"{gib(peak.statistics)}, batch {gib(peak.batch)}, {kept})",
+            highlight=False,
+        )
+
+
+def start_ui(out: Path, port: int) -> int:
+    """Run the MLflow UI in the foreground until it is stopped."""
+    Console().print(f"MLflow UI on http://127.0.0.1:{port} (stop it with Ctrl-C)", highlight=False)
+    try:
+        return subprocess.call(ui_command(out, port))
+    except KeyboardInterrupt:
+        return OK
+
+
+def write_report(folders: Sequence[Path], out: Path) -> None:
+    """Write the leaderboard of these runs and say where it is."""
+    for path in REPORTS.get("leaderboard")(folders, out):
+        Console().print(str(path), soft_wrap=True, highlight=False)
+
+
+def _cell_table(plan: Plan) -> Table:
+    table = Table(title=f"{plan.recipe.name} on {plan.reader.label}: {len(plan.cells)} cells")
+    for column in ("backbone", "weights", "layers", "channels", "probe", "note"):
+        table.add_column(column, justify="right" if column == "channels" else "left", overflow="fold")
+    for cell in plan.cells:
+        channels = str(sum(layer.channels for layer in cell.layers)) if cell.layers else ""
+        table.add_row(
+            cell.backbone,
+            cell.weights,
+            cell.layer_set,
+            channels,
+            cell.probe_label,
+            f"skipped: {cell.skip}" if cell.skip else "",
+        )
+    return table
+
+
+def _passes(passes: int, n_train: int, n_test: int, backbone: Any, cached: bool) -> str:
+    who = f"{backbone.label}/{backbone.weights}" if backbone is not None else "without a network"
+    later = (
+        ""
+        if passes <= 1 or backbone is None
+        else " (after the first from the cache)"
+        if cached
+        else " (all through the network)"
+    )
+    return f"{who}: {passes} passes over {n_train} training images{later}, 1 over {n_test} held-out images"

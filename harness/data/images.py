@@ -1,0 +1,101 @@
+"""Image files: a cheap check of each when a dataset is read, the full decode when it is streamed.
+
+An image is what its pixels say: EXIF orientation is ignored, because gaze was recorded on the stored raster.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from harness.errors import DataError
+from harness.types import Size
+
+if TYPE_CHECKING:
+    from jaxtyping import UInt8
+
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
+"""The formats that are tried: Pillow knows others, some of which run programs."""
+MAX_PIXELS = 64_000_000
+"""A larger image is refused before it is decoded: a stimulus is a few megapixels, a decompression bomb is not."""
+_LAST_BYTES = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+_TAIL = 1024
+
+
+class BadImageError(DataError):
+    """One image (or its gaze) cannot be used; the others can. Carries what `on_bad: skip` reports."""
+
+    def __init__(self, id: int | str, file: str, reason: str) -> None:
+        super().__init__(f"{file}: image {id}: {reason}")
+        self.id, self.file, self.reason = id, file, reason
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What is known of an image file without decoding it: (height, width) and the sha256 of its bytes."""
+
+    size: Size
+    sha256: str
+
+
+def check_image(path: Path, id: int | str) -> ImageFacts:
+    """Size and digest of a whole, readable image file; raises BadImageError.
+
+    Only files whose end is not where it should be are decoded; damage further inside shows up in `read_image`.
+    """
+    data = _bytes(path, id)
+    image = _open(data, path, id)
+    ending = _LAST_BYTES.get(image.format or "")
+    if ending is None or ending not in data[-_TAIL:]:
+        _decode(image, path, id)
+    return ImageFacts((image.height, image.width), hashlib.sha256(data).hexdigest())
+
+
+def read_image(path: Path, id: int | str) -> UInt8[Tensor, "3 h w"]:
+    """The image as RGB bytes, whatever its own mode; raises BadImageError for a missing or damaged file."""
+    return _decode(_open(_bytes(path, id), path, id), path, id)
+
+
+def resize_image(image: UInt8[Tensor, "3 h w"], size: Size) -> UInt8[Tensor, "3 th tw"]:
+    """The image at `size` (height, width): bilinear, antialiased when it shrinks."""
+    from torchvision.transforms.v2 import functional
+
+    resized: Tensor = functional.resize(image, list(size), antialias=True)
+    return resized
+
+
+def _bytes(path: Path, id: int | str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadImageError(id, str(path), f"cannot be read: {error.strerror}") from error
+
+
+def _open(data: bytes, path: Path, id: int | str) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BadImageError(id, str(path), f"not a readable image ({', '.join(FORMATS)}): {error}") from error
+    if image.width * image.height > MAX_PIXELS:
+        reason = f"{image.height}x{image.width} is more than {MAX_PIXELS:,} pixels; shrink it"
+        raise BadImageError(id, str(path), reason)
+    return image
+
+
+def _decode(image: Image.Image, path: Path, id: int | str) -> Tensor:
+    try:
+        pixels = np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise BadImageError(id, str(path), f"truncated or damaged, cannot be decoded: {error}") from error
+    return torch.from_numpy(pixels).permute(2, 0, 1)

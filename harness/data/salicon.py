@@ -1,0 +1,171 @@
+"""The SALICON layout: a folder of images and two COCO-style annotation files (Jiang et al., CVPR 2015).
+
+Expected below `root`: the annotation files (there or in `annotations/`) and the images, flat in `images/` or split as
+people unpack them. Every annotation is one worker on one image: `fixations` are [row, col], 1-based; `worker_id` is
+mandatory and means the same person wherever it returns, so two annotations of a worker on an image are one observer.
+Observers become 0, 1, ... in order of their worker_id; images are ordered by id.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from harness.data._coco import Record, load_index, observer_codes
+from harness.data._gaze import BadGazeError, gaze_of
+from harness.data.dataset import Dataset, DatasetReader, Skipped, Split, dataset
+from harness.data.images import BadImageError, ImageFacts, check_image
+from harness.errors import DataError
+from harness.types import Points
+
+if TYPE_CHECKING:
+    from pycocotools.coco import COCO
+
+ANNOTATIONS: Mapping[Split, str] = {"train": "fixations_train2014.json", "test": "fixations_val2014.json"}
+"""The names of the release; its validation images are the ones to be reported on."""
+# A split looks into its own folders first: the same file name may stand for another picture in the other split.
+_TRAIN, _TEST = ("images/train", "train"), ("images/val", "val", "images/test")
+FOLDERS: Mapping[Split, tuple[str, ...]] = {
+    "train": ("images", *_TRAIN, ".", *_TEST),
+    "test": ("images", *_TEST, ".", *_TRAIN),
+}
+
+
+@dataclass(frozen=True)
+class _Stimulus:
+    id: int
+    file: Path
+    facts: ImageFacts
+    points: Points
+
+
+@dataset("salicon")
+class Salicon(DatasetReader):
+    """Images and gaze in the SALICON layout; `train`/`test` name the annotation files where they are not found."""
+
+    root: str | None = None
+    edition: Literal["2014", "2015", "2017", "custom", 2014, 2015, 2017]
+    """The releases differ in how gaze was detected, and numbers cannot be compared between them."""
+    points: Literal["mouse", "fixations", "eye"]
+    """Raw mouse samples, fixations detected in them, or an eye tracker's fixations."""
+    train: str | None = None
+    test: str | None = None
+    on_bad: Literal["error", "skip"] = "error"
+
+    def __post_init__(self) -> None:
+        """YAML reads 2015 as a number; the same edition must have one spelling in a cell's key."""
+        object.__setattr__(self, "edition", str(self.edition))
+
+    def read(self, split: Split) -> Dataset:
+        """That split in columns; raises DataError naming file and id, or lists what it left out in `skipped`."""
+        root = _existing(self.root)
+        file = _annotation_file(root, split, self.train if split == "train" else self.test)
+        results = list(_stimuli(root, file, split))
+        good = [result for result in results if isinstance(result, _Stimulus)]
+        bad = [result for result in results if isinstance(result, BadImageError)]
+        if bad and self.on_bad == "error":
+            rest = f" (and {len(bad) - 1} more bad images)" if len(bad) > 1 else ""
+            raise DataError(f"{bad[0]}{rest}; mend the dataset, or leave such images out: dataset.on_bad=skip")
+        if not good:
+            raise DataError(f"{file}: not one usable image; {f'the first: {bad[0]}' if bad else 'it lists none'}")
+        return _columns(self, split, good, bad)
+
+
+def _existing(root: str | None) -> Path:
+    if root is None:
+        raise DataError("where is the dataset? set dataset.root=FOLDER")
+    folder = Path(root).expanduser().absolute()
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; set dataset.root=FOLDER")
+    return folder
+
+
+def _annotation_file(root: Path, split: Split, name: str | None) -> Path:
+    wanted = name or ANNOTATIONS[split]
+    places = (root / wanted, root / "annotations" / wanted)
+    found = [path for path in places if path.is_file()]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        both = " and ".join(str(path.relative_to(root)) for path in found)
+        raise DataError(f"{root}: both {both} could be meant; remove one, or set dataset.{split}=FILE")
+    there = sorted(str(p.relative_to(root)) for folder in ("", "annotations") for p in (root / folder).glob("*.json"))
+    listing = f"there are: {', '.join(there[:10])}" if there else "there is no .json file in either"
+    looked = f"no {wanted} in {root} or {root / 'annotations'}"
+    raise DataError(f"{looked}; {listing}. Name the annotation file: dataset.{split}=FILE")
+
+
+def _stimuli(root: Path, file: Path, split: Split) -> Iterator[_Stimulus | BadImageError]:
+    """Every image of the file by ascending id, usable or not, then what refers to no image."""
+    coco = load_index(file)
+    codes = observer_codes(coco.anns.values())
+    images = [coco.imgs[id] for id in sorted(coco.imgs)]
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        checks = pool.map(lambda image: _find_and_check(root, file, split, image), images)
+        for image, checked in zip(images, checks, strict=True):
+            if isinstance(checked, BadImageError):
+                yield checked
+            else:
+                yield _with_gaze(image["id"], *checked, coco.imgToAnns.get(image["id"], []), codes, file)
+    yield from _strays(coco, file)
+
+
+def _find_and_check(root: Path, file: Path, split: Split, image: Record) -> tuple[Path, ImageFacts] | BadImageError:
+    name, id = image["file_name"], image["id"]
+    try:
+        path = next((p for folder in FOLDERS[split] if (p := root / folder / name).is_file()), None)
+    except OSError as error:
+        return BadImageError(id, str(file), f"{name} cannot be looked for: {error.strerror}")
+    if path is None:
+        looked = ", ".join(FOLDERS[split])
+        return BadImageError(id, str(file), f"{name} is missing; looked in {looked} of {root}")
+    try:
+        facts = check_image(path, id)
+    except BadImageError as error:
+        return error
+    stated = (image.get("height", facts.size[0]), image.get("width", facts.size[1]))
+    if stated != facts.size:
+        sizes = f"{facts.size[0]}x{facts.size[1]} (height x width), but {file.name} says {stated[0]}x{stated[1]}"
+        return BadImageError(id, str(path), f"is {sizes}: its gaze belongs to another raster")
+    return path, facts
+
+
+def _with_gaze(
+    id: int, path: Path, facts: ImageFacts, annotations: Sequence[Record], codes: Mapping[int | str, int], file: Path
+) -> _Stimulus | BadImageError:
+    try:
+        return _Stimulus(id, path, facts, gaze_of(annotations, codes, facts.size))
+    except BadGazeError as error:
+        return BadImageError(id, str(file), f"({path.name}) {error}")
+
+
+def _strays(coco: COCO, file: Path) -> Iterator[BadImageError]:
+    for id in sorted(set(coco.imgToAnns) - set(coco.imgs)):
+        first = coco.imgToAnns[id][0]["id"]
+        yield BadImageError(id, str(file), f"is not listed under 'images', but annotation {first} is for it")
+
+
+def _columns(reader: Salicon, split: Split, good: Sequence[_Stimulus], bad: Sequence[BadImageError]) -> Dataset:
+    return Dataset(
+        name=reader.name,
+        split=split,
+        edition=str(reader.edition),
+        points_kind=reader.points,
+        ids=np.array([s.id for s in good], np.int64),
+        files=tuple(s.file for s in good),
+        height=np.array([s.facts.size[0] for s in good], np.int32),
+        width=np.array([s.facts.size[1] for s in good], np.int32),
+        offset=np.array(list(accumulate((len(s.points) for s in good), initial=0)), np.int64),
+        row=np.concatenate([s.points.row for s in good]),
+        col=np.concatenate([s.points.col for s in good]),
+        observer=np.concatenate([s.points.observer for s in good]),
+        skipped=tuple(Skipped(b.id, b.file, b.reason) for b in bad),
+        image_sha256=tuple(s.facts.sha256 for s in good),
+    )

@@ -1,0 +1,60 @@
+"""What a cell is: a hash of everything that can change its numbers.
+
+Left out on purpose: batch size, device, threads and the feature cache, which change rounding only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.density import SIGMA_AT_480, TRUNCATE
+from harness.metrics import Metric
+
+if TYPE_CHECKING:
+    from harness.backbone import LoadedBackbone
+    from harness.data.dataset import Dataset
+    from harness.plan import Cell
+    from harness.recipe import Recipe
+
+SCORING_VERSION = 1
+"""Raised when the road from features to numbers changes: resizing, fitting, scoring conventions."""
+
+
+def identity(
+    cell: Cell,
+    recipe: Recipe,
+    train: Dataset,
+    test: Dataset,
+    loaded: LoadedBackbone | None,
+    metrics: Sequence[Metric],
+) -> dict[str, Any]:
+    """The resolved cell, JSON-able; `cell_key` is its hash."""
+    return {
+        "scoring_version": SCORING_VERSION,
+        "dataset": {"name": train.name, "edition": train.edition, "points": train.points_kind},
+        "train": {"images": len(train), "digest": train.digest},
+        "test": {"images": len(test), "digest": test.digest},
+        "backbone": cell.backbone,
+        "weights": None if loaded is None else dataclasses.asdict(loaded.weights),
+        "preprocessing": None if loaded is None else dataclasses.asdict(loaded.preprocessing),
+        "layers": [dataclasses.asdict(layer) for layer in cell.layers],
+        "input": recipe.input.model_dump(mode="json"),
+        "grid": recipe.grid,
+        "precision": recipe.precision,
+        "folds": recipe.folds,
+        "density": {"sigma_at_480": SIGMA_AT_480, "truncate": TRUNCATE},
+        "probe": {"name": cell.probe.name, **dataclasses.asdict(cell.probe)},  # type: ignore[call-overload]
+        "seed": cell.seed,
+        "metrics": {metric.name: metric.version for metric in metrics},
+    }
+
+
+def cell_key(resolved: dict[str, Any]) -> str:
+    """16 hex digits of the sha256 over the resolved cell; where weights lie does not count, their digest does."""
+    weights = resolved["weights"]
+    counted = {**resolved, "weights": weights and weights["sha256"]}
+    return hashlib.sha256(json.dumps(counted, sort_keys=True, default=list).encode()).hexdigest()[:16]

@@ -1,0 +1,84 @@
+"""`salprobe list`: what is registered, where it comes from, what it can be told."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from harness.errors import PluginError, UnknownNameError
+from harness.registry import Registry
+
+KINDS = ("probes", "backbones", "datasets", "metrics", "recipes")
+
+
+def show(kind: str, verbose: bool) -> None:
+    """Print the names of a kind, with parameters if `verbose`; a broken plugin is listed with its error."""
+    if kind not in KINDS:
+        raise UnknownNameError(f"nothing is listed under {kind!r}; there are: {', '.join(KINDS)}")
+    console = Console()
+    if kind == "recipes":
+        _recipes(console)
+        return
+    registry = _registry(kind)
+    if not verbose:
+        for name in registry.names():
+            console.print(f"{name}  [dim]{registry.origin(name)}[/dim]", highlight=False)
+        return
+    describe = _metric if kind == "metrics" else _parameters
+    for name in registry.names():
+        try:
+            describe(console, name, registry.get(name))
+        except PluginError as error:
+            console.print(f"[bold red]{name}[/bold red]: {error}", highlight=False)
+
+
+def _registry(kind: str) -> Registry[Any]:
+    from harness import backbone, metric_registry, probe
+    from harness.data import dataset
+
+    registries: dict[str, Registry[Any]] = {
+        "probes": probe.PROBES,
+        "backbones": backbone.BACKBONES,
+        "datasets": dataset.DATASETS,
+        "metrics": metric_registry.METRICS,
+    }
+    return registries[kind]
+
+
+def _recipes(console: Console) -> None:
+    from harness.recipe import recipe_names
+
+    for name, text in recipe_names().items():
+        description = str(yaml.safe_load(text).get("description", "")).strip()
+        console.print(f"[bold]{name}[/bold]  {description}", highlight=False)
+
+
+def _parameters(console: Console, name: str, plugin: type) -> None:
+    console.print(f"[bold]{name}[/bold]  {(plugin.__doc__ or '').strip().splitlines()[0]}", highlight=False)
+    table = Table("parameter", "type", "default", box=None, pad_edge=False, padding=(0, 2))
+    for field in dataclasses.fields(plugin):
+        table.add_row(f"  {field.name}", str(field.type), _default(field))
+    if table.row_count:
+        console.print(table)
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    if field.default is not dataclasses.MISSING:
+        return repr(field.default)
+    made: Callable[[], Any] | Any = field.default_factory
+    return "(required)" if made is dataclasses.MISSING else repr(made())
+
+
+def _metric(console: Console, name: str, metric: Any) -> None:
+    better = "higher" if metric.higher_is_better else "lower"
+    low, high = metric.bounds
+    console.print(
+        f"[bold]{name}[/bold]  v{metric.version}, {better} is better, in [{low:g}, {high:g}], needs "
+        f"{', '.join(metric.needs)}; {metric.reference}",
+        highlight=False,
+    )

@@ -1,0 +1,70 @@
+"""How a batch is worked through, and the few reductions that the metrics share.
+
+On a CPU the batch goes map by map: a map of 480x640 stays in the cache, temporary memory does not grow with the batch
+(at most about 16 bytes a pixel of one map), and a score does not depend on what else is in the batch. Elsewhere chunks
+of up to CHUNK pixels go at once (at most about 24 bytes a pixel of the chunk: 1.6 GB).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
+
+CHUNK = 1 << 26
+
+
+def by_chunks(score: Callable[..., Tensor], *parts: Tensor) -> Float[Tensor, " b"]:
+    """`score` applied to chunks of maps (each flattened to (c, n)) and put together again, float64."""
+    first = parts[0]
+    if not len(first):
+        return first.new_empty(0, dtype=torch.float64)
+    step = 1 if first.device.type == "cpu" else max(1, CHUNK // first[0].numel())
+    flat = [part.flatten(1) for part in parts]
+    return torch.cat([score(*(part[i : i + step] for part in flat)) for i in range(0, len(first), step)])
+
+
+def dot(x: Float[Tensor, "b n"], y: Float[Tensor, "b n"]) -> Float[Tensor, " b"]:
+    """Row by row products, float64."""
+    if x.device.type == "cpu" and len(x) == 1:
+        return torch.dot(x[0], y[0]).double()[None]
+    return (x * y).sum(1, dtype=torch.float64)
+
+
+def extent(x: Float[Tensor, "b n"]) -> tuple[Float[Tensor, "b 1"], Float[Tensor, "b 1"]]:
+    """Smallest and largest value of each map; nan where a map holds one."""
+    # two passes: torch.aminmax along an axis takes 0.7 ms a 480x640 map, amin and amax 0.02 each
+    return x.amin(1, keepdim=True), x.amax(1, keepdim=True)
+
+
+def finite(x: Float[Tensor, "b n"]) -> Bool[Tensor, " b"]:
+    """Whether a map is free of NaN and infinity."""
+    low, high = extent(x)
+    return (low.isfinite() & high.isfinite())[:, 0]
+
+
+def unit(x: Float[Tensor, "b n"]) -> tuple[Float[Tensor, "b n"], Float[Tensor, " b"]]:
+    """Each map scaled to [0, 1], as a new tensor, and the range it had: 0 if constant, not finite for a bad map.
+
+    A range of 0 is exact, so that a constant map is never taken for a very flat one; scaling first keeps squares of
+    very small and very large maps from under- and overflowing.
+    """
+    low, high = extent(x)
+    span = high - low
+    return (x - low).div_(span), span[:, 0]
+
+
+def centred(x: Float[Tensor, "b n"]) -> tuple[Float[Tensor, "b n"], Float[Tensor, " b"]]:
+    """Each map scaled to a range of 1 and a mean of 0, as a new tensor, and the range it had (see `unit`)."""
+    scaled, span = unit(x)
+    return scaled.sub_(scaled.mean(1, keepdim=True)), span
+
+
+def nan_unless(valid: Bool[Tensor, " b"], score: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """The score where it is defined, nan elsewhere."""
+    return torch.where(valid, score, torch.nan)

@@ -1,0 +1,127 @@
+"""One composed picture a cell: image | human gaze | prediction, the same images in every cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, UInt8
+    from numpy import ndarray
+
+BOX = 320
+"""Every panel fits into a square of so many pixels."""
+GAP, MARGIN, CAPTION = 10, 20, 34
+COLUMNS = ("image", "human gaze density", "prediction")
+INK, FAINT, PAPER, WARNING, UNKNOWN = "#1a1a1a", "#5a5a5a", "#ffffff", "#a33b00", (128, 128, 128)
+
+
+@dataclass(frozen=True, eq=False)
+class PictureRow:
+    """One held-out image; density and prediction may be on any grid, they are shown on the image's."""
+
+    image_id: int
+    image: UInt8[ndarray, "H W 3"]
+    density: Float[ndarray, "h w"]
+    prediction: Float[ndarray, "h w"]
+    scores: dict[str, float]
+    """By metric, for this image; a metric that could not be computed is nan."""
+
+
+def contact_sheet(title: str, rows: Sequence[PictureRow], synthetic: bool) -> Image.Image:
+    """The rows under a title, with one colour scale; says "synthetic" where the images and gaze are."""
+    panels = [_panels(row) for row in rows]
+    heights = [CAPTION + max((panel.height for panel in row), default=0) for row in panels]
+    width = 2 * MARGIN + 3 * BOX + 2 * GAP
+    top, bottom = MARGIN + (82 if synthetic else 58), 56
+    sheet = Image.new("RGB", (width, top + sum(heights) + bottom), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    _draw_head(draw, title, synthetic, top)
+    y = top
+    for row, images, height in zip(rows, panels, heights, strict=True):
+        for column, panel in enumerate(images):
+            sheet.paste(panel, (_left(column) + (BOX - panel.width) // 2, y))
+        caption = y + height - CAPTION + 4
+        draw.text((_left(0), caption), f"image {row.image_id}", INK, _font(13))
+        draw.text((_left(2) + BOX, caption), _scores(row.scores), INK, _font(13), anchor="ra")
+        y += height
+    _draw_scale(sheet, draw, y + 8)
+    return sheet
+
+
+def colour(values: Float[ndarray, "h w"]) -> UInt8[ndarray, "h w 3"]:
+    """A map in inferno (perceptually uniform) from its own minimum to its own maximum; grey where it is not finite."""
+    finite = np.isfinite(values)
+    low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 0.0)
+    scaled = np.where(finite, values - low, 0) / (high - low if high > low else 1)
+    coloured = _inferno()[(scaled * 255).round().astype(np.uint8)]
+    coloured[~finite] = UNKNOWN
+    return coloured
+
+
+def _panels(row: PictureRow) -> tuple[Image.Image, Image.Image, Image.Image]:
+    height, width = row.image.shape[:2]
+    scale = BOX / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    picture = Image.fromarray(row.image).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return picture, _map(row.density, size), _map(row.prediction, size)
+
+
+def _map(values: Float[ndarray, "h w"], size: tuple[int, int]) -> Image.Image:
+    resized = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32)).resize(size, Image.Resampling.BILINEAR)
+    return Image.fromarray(colour(np.asarray(resized)))
+
+
+def _draw_head(draw: ImageDraw.ImageDraw, title: str, synthetic: bool, top: int) -> None:
+    draw.text((MARGIN, MARGIN - 4), _fitting(title, 20, 3 * BOX + 2 * GAP), INK, _font(20, bold=True))
+    if synthetic:
+        note = "synthetic images and gaze: not a measurement of people"
+        draw.text((MARGIN, MARGIN + 26), note, WARNING, _font(14, bold=True))
+    for column, name in enumerate(COLUMNS):
+        draw.text((_left(column) + BOX // 2, top - 6), name, FAINT, _font(14), anchor="ms")
+
+
+def _draw_scale(sheet: Image.Image, draw: ImageDraw.ImageDraw, y: int) -> None:
+    bar = Image.fromarray(np.broadcast_to(_inferno()[None], (14, 256, 3)).copy())
+    left = MARGIN + 72
+    sheet.paste(bar, (left, y))
+    draw.text((left - 8, y + 7), "minimum", FAINT, _font(13), anchor="rm")
+    text = "maximum   each map on its own scale, from its smallest to its largest value"
+    draw.text((left + bar.width + 8, y + 7), text, FAINT, _font(13), anchor="lm")
+
+
+def _scores(scores: dict[str, float]) -> str:
+    return "   ".join(f"{name} {value:.2f}" if np.isfinite(value) else f"{name} –" for name, value in scores.items())
+
+
+def _left(column: int) -> int:
+    return MARGIN + column * (BOX + GAP)
+
+
+def _fitting(text: str, size: int, width: int) -> str:
+    """The text, cut with an ellipsis where it would be wider than `width` pixels."""
+    font = _font(size, bold=True)
+    while len(text) > 1 and font.getlength(text) > width:
+        text = text[:-2].rstrip() + "…"
+    return text
+
+
+@lru_cache(maxsize=8)
+def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    import matplotlib
+
+    file = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / file, size)
+
+
+@lru_cache(maxsize=1)
+def _inferno() -> UInt8[ndarray, "256 3"]:
+    import matplotlib
+
+    return (matplotlib.colormaps["inferno"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)

@@ -1,0 +1,211 @@
+"""A recipe: the YAML that says what is run, validated, with the place of every mistake named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from harness.errors import RecipeError, UnknownNameError
+from harness.registry import Registry
+
+RECIPES: Registry[Any] = Registry("recipe", "salprobe.recipes")
+"""Packages whose *.yaml files are recipes."""
+
+LayerSet = str | list[str]
+PositiveInt = Annotated[int, Field(gt=0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Entry(BaseModel):
+    """A plugin by name with its parameters; a plain string is a name without parameters."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Everything but the fields of this class, as given."""
+        return dict(self.model_extra or {})
+
+
+class LayeredEntry(Entry):
+    """A backbone or a probe: may narrow the layer sets."""
+
+    layers: list[LayerSet] | None = None
+
+
+class DatasetEntry(Entry):
+    """The dataset by its reader's name (`reader: salicon`), with the reader's parameters."""
+
+    name: str = Field(alias="reader")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"reader": value} if isinstance(value, str) else value
+
+
+class InputSize(_Strict):
+    """The network's input: a scale of the stimulus, or one fixed (height, width)."""
+
+    scale: Annotated[float, Field(gt=0, le=4)] = 1.0
+    size: tuple[PositiveInt, PositiveInt] | None = None
+
+
+class Cache(_Strict):
+    """Features kept between passes, if they fit."""
+
+    budget_gib: Annotated[float, Field(ge=0)] = 2.0
+
+
+class Tracking(_Strict):
+    """Where MLflow runs go; `uri: null` is the local store beside the results."""
+
+    enabled: bool = True
+    uri: str | None = None
+    experiment: str = "salience-probe"
+
+
+class Recipe(_Strict):
+    """One benchmark matrix: dataset x backbones x layer sets x probes."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    description: str = ""
+    dataset: DatasetEntry
+    backbones: list[LayeredEntry] = []
+    layers: Annotated[list[LayerSet], Field(min_length=1)] = ["each", "all"]
+    probes: Annotated[list[LayeredEntry], Field(min_length=1)]
+    metrics: Annotated[list[str], Field(min_length=1)] = ["cc", "auc", "nss", "sim", "kld"]
+    input: InputSize = InputSize()
+    grid: PositiveInt | tuple[PositiveInt, PositiveInt] = 32
+    """The fitting grid: stimulus pixels a cell (32: 15 x 20 on a 480 x 640 image), or fixed (rows, columns)."""
+    folds: Annotated[int, Field(ge=2)] = 5
+    seed: int = 0
+    limit: PositiveInt | None = None
+    """Use only so many training and so many held-out images."""
+    batch_size: PositiveInt = 8
+    precision: Literal["fp32", "bf16"] = "fp32"
+    device: str = "auto"
+    workers: Annotated[int, Field(ge=0)] = 1
+    """Processes that decode images beside the network; 0 decodes in the main process."""
+    cache: Cache = Cache()
+    pictures: Annotated[int, Field(ge=0)] = 6
+    """Held-out images on each run's contact sheet."""
+    tracking: Tracking = Tracking()
+
+
+def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of that name or file, with `key.path=value` overrides; raises RecipeError naming the key."""
+    text, where = _find(name_or_path)
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{where} is not valid YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise RecipeError(f"{where}: a recipe is a mapping of keys, found {type(document).__name__}")
+    for override in overrides:
+        _override(document, override)
+    return parse_recipe(document, where)
+
+
+def parse_recipe(document: dict[str, Any], where: str = "recipe") -> Recipe:
+    """Validate a recipe that is already a mapping; raises RecipeError listing every place that is wrong."""
+    try:
+        return Recipe.model_validate(document)
+    except ValidationError as error:
+        raise RecipeError(f"{where}:\n" + describe(error)) from error
+
+
+def describe(error: ValidationError, prefix: str = "") -> str:
+    """One line per mistake: the key's path, what is wrong, what was given."""
+    lines = []
+    for item in error.errors():
+        parts = [str(part) for part in item["loc"] if not _is_union_branch(part)]
+        place = ".".join([prefix, *parts] if prefix else parts) or "(top level)"
+        hint = " (unknown key: check its spelling)" if item["type"] == "extra_forbidden" else ""
+        given = "" if item["type"] in ("missing", "extra_forbidden") else f", got {_short(item['input'])}"
+        lines.append(f"  {place}: {item['msg']}{given}{hint}")
+    return "\n".join(dict.fromkeys(lines))
+
+
+def recipe_names() -> dict[str, str]:
+    """Packaged recipes by name, with their YAML text."""
+    found = {}
+    for package in RECIPES.names():
+        for file in resources.files(RECIPES.get(package)).iterdir():
+            if file.name.endswith(".yaml"):
+                found[file.name.removesuffix(".yaml")] = file.read_text(encoding="utf-8")
+    return dict(sorted(found.items()))
+
+
+def _find(name_or_path: str) -> tuple[str, str]:
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        try:
+            return path.read_text(encoding="utf-8"), str(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"recipe file {path} cannot be read: {error}") from error
+    named = recipe_names()
+    if name_or_path not in named:
+        raise UnknownNameError(RECIPES.unknown(name_or_path, list(named)) + "; a file must end in .yaml")
+    return named[name_or_path], f"recipe {name_or_path}"
+
+
+def _override(document: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise RecipeError(f"--set {override}: write it as key.path=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--set {override}: {text!r} is not a YAML value") from error
+    *parents, last = path.split(".")
+    node: Any = document
+    for done, key in enumerate(parents):
+        node = _descend(node, key, override, ".".join(parents[: done + 1]))
+    if isinstance(node, list):
+        node[_index(node, last, override)] = value
+    else:
+        node[last] = value
+
+
+def _descend(node: Any, key: str, override: str, so_far: str) -> Any:
+    """The child at `key`, with a plugin's short form (its name) written out so that parameters can be set on it."""
+    place: Any = _index(node, key, override) if isinstance(node, list) else key
+    if isinstance(node, dict):
+        node.setdefault(key, {})
+    child = node[place]
+    if isinstance(child, str):
+        child = node[place] = {"reader" if key == "dataset" else "name": child}
+    if not isinstance(child, dict | list):
+        raise RecipeError(f"--set {override}: {so_far} is a {type(child).__name__}, it has no keys")
+    return child
+
+
+def _index(node: list[Any], key: str, override: str) -> int:
+    if not key.isdigit() or int(key) >= len(node):
+        raise RecipeError(f"--set {override}: {key!r} is not an index below {len(node)}")
+    return int(key)
+
+
+def _is_union_branch(part: object) -> bool:
+    return isinstance(part, str) and ("[" in part or part in ("str", "int", "float", "function-before"))
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

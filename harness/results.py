@@ -1,0 +1,166 @@
+"""Rows per cell and per image, in Parquet: the source of truth, complete without MLflow."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import yaml
+
+from harness.errors import ResultsError
+from harness.recipe import Recipe
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.plan import Cell
+
+Status = Literal["finished", "failed", "skipped"]
+CELLS, PER_IMAGE, RECIPE = "cells.parquet", "per_image.parquet", "recipe.yaml"
+
+
+@dataclass
+class CellResult:
+    """Everything that is known of a cell once it has ended."""
+
+    cell: Cell
+    key: str
+    identity: dict[str, Any]
+    """The resolved cell: all that its key is a hash of, JSON-able."""
+    status: Status
+    error: str | None = None
+    weights: str = "none"
+    """What the weights resolved to."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    n_images: int = 0
+    n_unscored: int = 0
+    unscored: dict[str, int] = field(default_factory=dict)
+    """How many images each "metric: reason" left without a score."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+    """The readout's own account: alpha and its sweep, loss curves, warnings."""
+    per_image: list[dict[str, Any]] = field(default_factory=list)
+    picture: Path | None = None
+    readout: Path | None = None
+
+    @property
+    def label(self) -> str:
+        """How people name it, with the weights that were really used."""
+        return dataclasses.replace(self.cell, weights=self.weights).label
+
+    def row(self) -> dict[str, Any]:
+        """The cell as a flat row of cells.parquet."""
+        cell = self.cell
+        return {
+            "cell_key": self.key,
+            "dataset": cell.dataset,
+            "backbone": cell.backbone,
+            "weights": self.weights,
+            "layers": cell.layer_set,
+            "probe": cell.probe_label,
+            "seed": cell.seed,
+            **self.metrics,
+            "n_images": self.n_images,
+            "n_unscored": self.n_unscored,
+            "unscored": json.dumps(self.unscored) if self.unscored else None,
+            **{f"time_{phase}_s": seconds for phase, seconds in self.seconds.items()},
+            "warnings": "; ".join(self.info.get("warnings", [])) or None,
+            "status": self.status,
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What all cells of one run share, for observers."""
+
+    recipe: Recipe
+    folder: Path
+    matrix_id: str
+    dataset: dict[str, Any]
+    """name, edition, points, digests, image counts, skipped images, whether it is synthetic."""
+    environment: dict[str, Any]
+
+
+class Observer(Protocol):
+    """Is told of results as they come; must never stop the run."""
+
+    def started(self, run: RunRecord) -> None:
+        """Before the first pass."""
+
+    def cell_ended(self, result: CellResult) -> None:
+        """A cell is finished, failed or skipped; its files are on disk."""
+
+    def ended(self, status: Literal["finished", "failed", "interrupted"]) -> None:
+        """The run is over."""
+
+
+class ResultsFolder:
+    """Writes a run's results; each table is replaced in one step, so a reader never sees half of one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._rows: list[dict[str, Any]] = []
+        self._per_image: list[dict[str, Any]] = []
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ResultsError(f"cannot write results into {folder}: {error}; choose another --out") from error
+
+    def readout(self, key: str) -> Path:
+        """Where a cell's readout goes."""
+        return self.folder / "readouts" / key
+
+    def picture(self, key: str) -> Path:
+        """Where a cell's contact sheet goes."""
+        return self.folder / "pictures" / f"{key}.png"
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """The recipe as it was run, overrides included."""
+        document = recipe.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        replace(self.folder / RECIPE, yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode())
+
+    def add(self, result: CellResult) -> None:
+        """Take a cell's rows; `flush` writes them."""
+        self._rows.append(result.row())
+        self._per_image += [{"cell_key": result.key, **row} for row in result.per_image]
+
+    def flush(self) -> None:
+        """Write both tables with everything added so far."""
+        import pandas as pd
+
+        for name, rows in ((CELLS, self._rows), (PER_IMAGE, self._per_image)):
+            replace(self.folder / name, pd.DataFrame(rows).to_parquet(index=False))
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file in one step: a temporary neighbour, fsync, rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read_cells(folder: Path) -> pd.DataFrame:
+    """cells.parquet of a results folder; raises ResultsError where there is none."""
+    return _read(folder, CELLS)
+
+
+def read_per_image(folder: Path) -> pd.DataFrame:
+    """per_image.parquet of a results folder; raises ResultsError where there is none."""
+    return _read(folder, PER_IMAGE)
+
+
+def _read(folder: Path, name: str) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(folder / name)
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"{folder} holds no readable {name} ({error}); is it the folder of a run?") from error

@@ -1,0 +1,150 @@
+"""The road once, end to end: plan -> training passes -> evaluation pass -> results -> observers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from harness.environment import describe_environment
+from harness.errors import DataError, RecipeError, WeightsError
+from harness.group_run import GroupRun
+from harness.results import CellResult, Observer, ResultsFolder, RunRecord
+
+if TYPE_CHECKING:
+    from harness.data.dataset import Dataset, Split
+    from harness.plan import Plan
+    from harness.progress import Progress
+    from harness.recipe import Recipe
+
+log = logging.getLogger("salprobe")
+
+
+@dataclass
+class Outcome:
+    """What a run leaves behind."""
+
+    folder: Path
+    counts: Counter[str] = field(default_factory=Counter)
+    """Cells by status."""
+
+
+def run(plan: Plan, out: Path, progress: Progress, observers: Sequence[Observer] = ()) -> Outcome:
+    """Run every cell of a plan and write `<out>/<recipe>/`; raises SalprobeError where nothing can be run."""
+    device = choose_device(plan.recipe.device)
+    train, test = read_split(plan, "train", progress), read_split(plan, "test", progress)
+    results = ResultsFolder(out.resolve() / plan.recipe.name)
+    results.write_recipe(plan.recipe)
+    record = RunRecord(
+        recipe=plan.recipe,
+        folder=results.folder,
+        matrix_id=matrix_id(plan.recipe, train, test),
+        dataset=about(train, test),
+        environment=describe_environment(),
+    )
+    groups = [GroupRun(plan, group, train, test, results, device, progress) for group in plan.groups]
+    return _Journey(groups, results, list(observers), record).go()
+
+
+@dataclass
+class _Journey:
+    """The groups of a run one after the other, with everybody told of every result."""
+
+    groups: list[GroupRun]
+    results: ResultsFolder
+    observers: list[Observer]
+    record: RunRecord
+
+    def go(self) -> Outcome:
+        outcome = Outcome(self.results.folder)
+        status: Literal["finished", "failed", "interrupted"] = "failed"
+        for observer in self.observers:
+            observer.started(self.record)
+        try:
+            self._run_groups(outcome)
+            status = "failed" if outcome.counts["failed"] else "finished"
+        except KeyboardInterrupt:
+            status = "interrupted"
+            raise
+        finally:
+            for observer in self.observers:
+                observer.ended(status)
+        return outcome
+
+    def _run_groups(self, outcome: Outcome) -> None:
+        seen: dict[str, str] = {}
+        no_weights: list[WeightsError] = []
+        for group in self.groups:
+            try:
+                ended = group.run(seen)
+            except WeightsError as error:  # that backbone's cells are skipped; the rest of the matrix runs
+                log.warning("%s", error)
+                no_weights.append(error)
+                ended = group.skipped(str(error))
+            for result in ended:
+                self.results.add(result)
+                outcome.counts[result.status] += 1
+            self.results.flush()
+            for result in ended:
+                self._tell(result)
+        backbones = [group for group in self.groups if group.group.backbone is not None]
+        if no_weights and len(no_weights) == len(backbones):
+            raise no_weights[0]
+
+    def _tell(self, result: CellResult) -> None:
+        for observer in self.observers:
+            observer.cell_ended(result)
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is CUDA where there is one, else the CPU; raises RecipeError for a device that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except Exception as error:
+        raise RecipeError(f"device: {name!r} cannot be used here ({error}); try auto or cpu") from error
+    return device
+
+
+def read_split(plan: Plan, split: Split, progress: Progress) -> Dataset:
+    """A split, cut to the recipe's limit; raises DataError for an empty one."""
+    dataset = plan.reader.read(split)
+    for skipped in dataset.skipped:
+        progress.say(f"skipped image {skipped.id} ({skipped.file}): {skipped.reason}")
+    if len(dataset) == 0:
+        raise DataError(f"{dataset.name}: the {split} split has no usable image")
+    if plan.recipe.limit is not None:
+        dataset = dataset.take(range(min(plan.recipe.limit, len(dataset))))
+    points = len(dataset.row)
+    progress.say(f"{dataset.name} {split}: {len(dataset)} images, {points} {dataset.points_kind} points")
+    return dataset
+
+
+def matrix_id(recipe: Recipe, train: Dataset, test: Dataset) -> str:
+    """The same for every run of the same recipe on the same data."""
+    asked = recipe.model_dump(mode="json", exclude={"tracking", "device", "workers", "batch_size"})
+    return hashlib.sha256(json.dumps([asked, train.digest, test.digest]).encode()).hexdigest()[:12]
+
+
+def about(train: Dataset, test: Dataset) -> dict[str, Any]:
+    """The dataset as it is recorded with results."""
+    return {
+        "name": train.name,
+        "edition": train.edition,
+        "points": train.points_kind,
+        "synthetic": train.synthetic,
+        **{
+            split.split: {"images": len(split), "points": len(split.row), "digest": split.digest}
+            for split in (train, test)
+        },
+        "skipped": [{"id": s.id, "file": s.file, "reason": s.reason} for s in (*train.skipped, *test.skipped)],
+    }

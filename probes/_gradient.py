@@ -1,0 +1,77 @@
+"""What every gradient-trained probe lets a recipe choose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from harness.heads import Head, HeadBank, Running, Training
+from harness.probe import Context
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientSettings:
+    """The fields that describe mini-batch training."""
+
+    loss: Literal["mse", "kl"] = "mse"
+    """mse: squared error of the density (mean 1 an image). kl: KL(density || softmax of the map), in nats."""
+    epochs: int = 10
+    """Passes over the training images, after the one that measures the features' scale."""
+    learning_rate: float = 1e-3
+    """At the start; it falls to zero along a cosine."""
+    images_per_step: int = 8
+    """Images in a mini-batch, whatever the stream's batch size is."""
+    weight_decay: float = 0.0
+    """L2 penalty on standardised weights, as the optimiser applies it."""
+    optimiser: Literal["adam", "sgd"] = "adam"
+    """Adam (Kingma & Ba 2015), or SGD with momentum 0.9."""
+
+    def __post_init__(self) -> None:
+        for field in ("epochs", "learning_rate", "images_per_step"):
+            if getattr(self, field) <= 0:
+                raise ValueError(f"{field} must be positive, not {getattr(self, field)}")
+        if self.weight_decay < 0:
+            raise ValueError(f"weight_decay must not be negative, not {self.weight_decay}")
+
+    def training(self) -> Training:
+        """The engine's form of these settings."""
+        return Training(
+            self.loss,
+            self.epochs,
+            self.learning_rate,
+            self.images_per_step,
+            self.weight_decay,
+            self.optimiser,
+        )
+
+
+def start_head(head: Head, settings: GradientSettings, context: Context) -> tuple[HeadBank, Running]:
+    """Put a head beside the others of the backbone that step in the same rhythm."""
+    key = ("heads", settings.images_per_step, settings.optimiser)
+    bank = context.shared(key, lambda: HeadBank(context.n_images, context.device))
+    return bank, bank.add(head, settings.training())
+
+
+def raw_units(bank: HeadBank, run: Running, names: tuple[str, ...]) -> tuple[dict[str, Tensor], Tensor]:
+    """(weights per layer, bias) of a trained head for features that are not standardised; raises if it diverged."""
+    weights, bias = {}, run.head.bias.detach().double()
+    for name, weight in zip(names, run.head.weights, strict=True):
+        mean, scale = (t.double() for t in bank.scale.of(name))
+        raw = weight.detach().double() * scale.view(-1, *[1] * (weight.dim() - 1))
+        bias = bias - torch.tensordot(mean, raw, dims=1)
+        weights[name] = raw.float()
+    if not all(torch.isfinite(t).all() for t in (bias, *weights.values())):
+        raise FloatingPointError("training diverged (non-finite weights): lower learning_rate")
+    return weights, bias
+
+
+def training_info(run: Running) -> dict[str, Any]:
+    """The loss curves as they are saved with a readout."""
+    return {
+        "loss": run.training.loss,
+        "epoch_loss": [float(f"{x:.6g}") for x in run.epoch_loss],
+        "step_loss": [float(f"{x:.6g}") for x in run.step_loss],
+    }

@@ -1,0 +1,40 @@
+"""The centre-bias baseline: the mean training density, whatever the picture shows."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from harness.probe import Context, Probe, Trainer, probe
+from harness.readout import MapReadout
+from harness.types import Batch
+
+
+@probe("centre")
+class Centre(Probe):
+    """The mean density of the training images, in relative coordinates (Tatler 2007: people look at the middle)."""
+
+    reads = "gaze"
+    raster: tuple[int, int] = (120, 160)
+    """Rows and columns the mean is kept on; fine enough for a blur of 19 px on 480 rows."""
+
+    def trainer(self, context: Context) -> Trainer:
+        """A running sum."""
+        return CentreTrainer(self.raster)
+
+
+class CentreTrainer(Trainer):
+    """Every image weighs the same, however many points it has."""
+
+    def __init__(self, raster: tuple[int, int]) -> None:
+        self.raster = raster
+        self.total: Tensor | float = 0.0
+
+    def update(self, batch: Batch) -> None:
+        """Add the batch's densities."""
+        self.total = self.total + batch.target(self.raster).double().sum(0)
+
+    def readout(self) -> MapReadout:
+        """The mean, scaled to mean 1."""
+        if not isinstance(self.total, Tensor):
+            raise ValueError("no training image was seen")
+        return MapReadout((self.total / self.total.mean()).float())

@@ -1,0 +1,41 @@
+"""The same linear readout as ridge, trained by mini-batch gradient descent: squared error, or KL to the density."""
+
+from __future__ import annotations
+
+from harness.heads import LinearHead
+from harness.probe import Context, Probe, Trainer, probe
+from harness.readout import LinearReadout
+from probes._gradient import GradientSettings, raw_units, start_head, training_info
+
+
+@probe("sgd")
+class SGD(GradientSettings, Probe):
+    """A linear readout per position, trained by mini-batches; all heads of a backbone share one stream."""
+
+    @property
+    def label(self) -> str:
+        """Names the loss."""
+        return f"sgd-{self.loss}"
+
+    def passes(self) -> int:
+        """One to measure the scale, then the epochs."""
+        return 1 + self.epochs
+
+    def trainer(self, context: Context) -> Trainer:
+        """A head in the backbone's bank."""
+        return SGDTrainer(self, context)
+
+
+class SGDTrainer(Trainer):
+    """Adds its head at the start and reads it off at the end; the bank does the steps."""
+
+    def __init__(self, settings: SGD, context: Context) -> None:
+        self.settings, self.context = settings, context
+        head = LinearHead(context.layers, context.device, bias=settings.loss != "kl")
+        self.bank, self.run = start_head(head, settings, context)
+
+    def readout(self) -> LinearReadout:
+        """The head in the features' own units; a KL-trained map is exponentiated, as its loss did."""
+        weights, bias = raw_units(self.bank, self.run, self.context.layer_names)
+        link = "exp" if self.settings.loss == "kl" else "identity"
+        return LinearReadout(weights, bias.item(), link=link, info=training_info(self.run))

@@ -1,0 +1,115 @@
+"""A finished run's cells in the order in which people read them: best first, what did not run last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.errors import SalprobeError
+from harness.plan import NO_BACKBONE
+from harness.results import RECIPE, read_cells
+
+NOT_METRICS = {
+    *("cell_key", "dataset", "backbone", "weights", "weights_sha256", "layers", "probe", "seed"),
+    *("n_images", "n_unscored", "unscored", "warnings", "status", "error"),
+}
+SHARED = ("time_train_", "time_test_")
+"""Time columns of passes that feed all cells of a backbone; every such cell's row has the same value."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """One results folder, ranked by `by`."""
+
+    folder: Path
+    recipe: str
+    dataset: str
+    metrics: list[str]
+    by: str | None
+    finished: list[dict[str, Any]]
+    others: list[dict[str, Any]]
+    """Failed and skipped cells."""
+    best: str | None
+    """The key of the best cell that has a network: baselines and the observers' ceiling do not compete."""
+
+    @property
+    def warnings(self) -> list[tuple[str, str]]:
+        """(cell, warning) wherever a finished cell has one."""
+        return [(label(row), row["warnings"]) for row in self.finished if row.get("warnings")]
+
+
+def read_board(folder: Path) -> Board:
+    """The cells of a results folder; raises ResultsError where there are none."""
+    frame = read_cells(folder)
+    metrics = [name for name in frame.columns if _is_metric(name)]
+    by = "cc" if "cc" in metrics else next(iter(metrics), None)
+    if by is not None:
+        frame = frame.sort_values(by, ascending=not _higher_is_better(by), na_position="last", kind="stable")
+    rows = [_plain(row) for row in frame.to_dict("records")]
+    finished = [row for row in rows if row["status"] == "finished"]
+    best = next((row["cell_key"] for row in finished if has_network(row) and by and row[by] is not None), None)
+    dataset = " + ".join(dict.fromkeys(row["dataset"] for row in rows))
+    others = [row for row in rows if row["status"] != "finished"]
+    return Board(folder, _recipe_name(folder), dataset, metrics, by, finished, others, best)
+
+
+def has_network(row: dict[str, Any]) -> bool:
+    """Whether a backbone was read."""
+    return bool(row["backbone"] != NO_BACKBONE)
+
+
+def backbone(row: dict[str, Any]) -> str:
+    """ "resnet50/caffe", or nothing for a cell that needs no network."""
+    return f"{row['backbone']}/{row['weights']}" if has_network(row) else ""
+
+
+def label(row: dict[str, Any]) -> str:
+    """The cell's name."""
+    return f"{backbone(row)} · {row['layers']} · {row['probe']}" if has_network(row) else str(row["probe"])
+
+
+def own_seconds(row: dict[str, Any]) -> float:
+    """Fitting and scoring this cell alone, without the passes it shares."""
+    return _seconds(row, shared=False)
+
+
+def shared_seconds(board: Board) -> dict[str, float]:
+    """Seconds of the passes through each backbone, which its cells share."""
+    found = {backbone(row) or "without a network": _seconds(row, shared=True) for row in board.finished}
+    return {name: seconds for name, seconds in found.items() if seconds}
+
+
+def _seconds(row: dict[str, Any], *, shared: bool) -> float:
+    columns = (name for name in row if name.startswith("time_") and name.startswith(SHARED) == shared)
+    return float(sum(row[name] or 0 for name in columns))
+
+
+def _is_metric(name: str) -> bool:
+    return name not in NOT_METRICS and not name.startswith("time_") and not name.endswith(("_ci_low", "_ci_high"))
+
+
+def _higher_is_better(metric: str) -> bool:
+    if metric == "cc":
+        return True
+    from harness.metric_registry import METRICS
+
+    try:
+        return bool(METRICS.get(metric).higher_is_better)
+    except SalprobeError:  # a plugin's metric, and the plugin is not installed here
+        return True
+
+
+def _plain(row: dict[Any, Any]) -> dict[str, Any]:
+    """The row with None for every missing value."""
+    return {str(name): None if value != value else value for name, value in row.items()}
+
+
+def _recipe_name(folder: Path) -> str:
+    try:
+        document = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return folder.resolve().name
+    return str(document.get("name", folder.name)) if isinstance(document, dict) else folder.name

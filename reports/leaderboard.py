@@ -1,0 +1,137 @@
+"""The leaderboard as files: leaderboard.csv for programs, leaderboard.md for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.results import RECIPE, replace
+from reports._board import Board, backbone, has_network, label, own_seconds, read_board
+
+RUN = "run.json"
+"""What all cells share (dataset, environment), where the run has left it beside its tables."""
+
+
+def write_leaderboard(folders: Sequence[Path], out: Path) -> list[Path]:
+    """Write both files into `out`; several folders are told apart by a `run` column. Raises ResultsError."""
+    import pandas as pd
+
+    boards = {name: read_board(folder) for name, folder in _named(folders).items()}
+    table, page = out / "leaderboard.csv", out / "leaderboard.md"
+    out.mkdir(parents=True, exist_ok=True)
+    rows = [row for name, board in boards.items() for row in _rows(name, board)]
+    if len(boards) == 1:
+        rows = [{key: value for key, value in row.items() if key != "run"} for row in rows]
+    replace(table, pd.DataFrame(rows).to_csv(index=False).encode())
+    replace(page, ("\n".join(_page(boards)) + "\n").encode())
+    return [table, page]
+
+
+def _named(folders: Sequence[Path]) -> dict[str, Path]:
+    """Folders by name, with the parent's where two are called the same."""
+    paths = list(dict.fromkeys(folder.resolve() for folder in folders))
+    names = [path.name for path in paths]
+    return {path.name if names.count(path.name) == 1 else f"{path.parent.name}/{path.name}": path for path in paths}
+
+
+def _rows(name: str, board: Board) -> Iterator[dict[str, Any]]:
+    for row in [*board.finished, *board.others]:
+        yield {
+            "run": name,
+            **{key: row[key] for key in ("dataset", "backbone", "weights", "layers", "probe", "seed")},
+            **{metric: row[metric] for metric in board.metrics},
+            "n_images": row["n_images"],
+            "n_unscored": row["n_unscored"],
+            "seconds": round(own_seconds(row), 3),
+            "best": row["cell_key"] == board.best,
+            "status": row["status"],
+            "note": row["error"] or row["warnings"],
+            "cell_key": row["cell_key"],
+        }
+
+
+def _page(boards: dict[str, Board]) -> Iterator[str]:
+    datasets = " and ".join(dict.fromkeys(board.dataset for board in boards.values()))
+    yield from (f"# {' and '.join(dict.fromkeys(b.recipe for b in boards.values()))} on {datasets}", "")
+    if "synthetic" in datasets:
+        yield from ("**Synthetic images and gaze: not a measurement of people.**", "")
+    yield from _table(boards)
+    yield ""
+    if any(board.best for board in boards.values()):
+        yield "Bold: the best cell with a network. Rows without a backbone are the floors and the observers' ceiling."
+    for name, board in boards.items():
+        yield from ["", f"## {name}"] * (len(boards) > 1)
+        yield from _list("Warnings", board.warnings)
+        yield from _list("Did not finish", [(label(row), f"{row['status']}: {row['error']}") for row in board.others])
+        yield from _provenance(name, board)
+
+
+def _table(boards: dict[str, Board]) -> Iterator[str]:
+    named = len(boards) > 1
+    metrics = list(dict.fromkeys(metric for board in boards.values() for metric in board.metrics))
+    texts = [*(["run"] if named else []), "backbone/weights", "layers", "probe"]
+    numbers = [*metrics, "images", "unscored", "seconds"]
+    yield _line([*texts, *numbers])
+    yield _line([*("---" for _ in texts), *("---:" for _ in numbers)])
+    for name, board in boards.items():
+        for row in board.finished:
+            cells = [
+                *([name] if named else []),
+                *(backbone(row), row["layers"] if has_network(row) else "", row["probe"]),
+                *("–" if row.get(metric) is None else f"{row[metric]:.3f}" for metric in metrics),
+                *(str(row["n_images"]), str(row["n_unscored"]), f"{own_seconds(row):.1f}"),
+            ]
+            yield _line([f"**{cell}**" if cell and row["cell_key"] == board.best else cell for cell in cells])
+
+
+def _provenance(name: str, board: Board) -> Iterator[str]:
+    about = _read_json(board.folder / RUN)
+    dataset, environment = about.get("dataset", {}), about.get("environment", {})
+    facts = {
+        "recipe": board.recipe,
+        "dataset": ", ".join(str(dataset[key]) for key in ("name", "edition", "points") if key in dataset),
+        "test images": _digest(dataset.get("test", {}).get("digest")),
+        "training images": _digest(dataset.get("train", {}).get("digest")),
+        "weights": ", ".join(_weights(board)),
+        "versions": ", ".join(f"{name} {v}" for name, v in environment.get("packages", {}).items() if v),
+        "python": environment.get("python"),
+        "commit": _commit(environment),
+        "accelerator": environment.get("accelerator"),
+    }
+    yield ""
+    yield "Made from " + "; ".join(f"{name}: {value}" for name, value in facts.items() if value) + "."
+    if (board.folder / RECIPE).is_file():
+        yield from ("", f"Again: `salprobe run {name}/{RECIPE}`")
+
+
+def _weights(board: Board) -> list[str]:
+    digests = {backbone(row): row.get("weights_sha256") for row in board.finished if has_network(row)}
+    return [f"{name} {_digest(digest)}".strip() for name, digest in digests.items()]
+
+
+def _digest(sha256: str | None) -> str:
+    return f"sha256 {sha256[:16]}" if sha256 else ""
+
+
+def _commit(environment: dict[str, Any]) -> str | None:
+    commit = environment.get("git_commit")
+    return f"{commit[:12]}{' with local changes' * bool(environment.get('git_dirty'))}" if commit else None
+
+
+def _list(heading: str, items: Sequence[tuple[str, str]]) -> Iterator[str]:
+    if items:
+        yield from ("", f"{heading}:", "", *(f"- {name}: {' '.join(text.split())}" for name, text in items))
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}

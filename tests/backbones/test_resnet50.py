@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from backbones._resnet50_weights import Checkpoint, find
+from backbones.resnet50 import CAFFE_INPUT, LAYERS, TORCHVISION_INPUT, LoadedResNet50, ResNet50, build
+from harness.errors import RecipeError
+
+CPU = torch.device("cpu")
+NAMES = [layer.name for layer in LAYERS]
+
+
+@pytest.fixture(scope="module")
+def network() -> LoadedResNet50:
+    return ResNet50(weights="random", seed=3).load(CPU)
+
+
+def images(height: int, width: int) -> Tensor:
+    return torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+
+
+def plain_features(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """torchvision's own forward pass without in-place operations, features caught by hooks."""
+    net = copy.deepcopy(net)
+    caught: dict[str, Tensor] = {}
+    for module in net.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = False
+    for name in NAMES:
+        module = net.get_submodule("relu" if name == "stem" else name)
+        module.register_forward_hook(lambda _m, _i, out, name=name: caught.__setitem__(name, out.clone()))
+    with torch.inference_mode():
+        net(x)
+    return caught
+
+
+def test_declares_stem_blocks_and_stages_shallow_to_deep() -> None:
+    assert NAMES[:5] == ["stem", "layer1.0", "layer1.1", "layer1.2", "layer1"]
+    assert len(NAMES) == 1 + 16 + 4
+    strides = [layer.stride for layer in LAYERS]
+    assert strides == sorted(strides)
+    assert ResNet50().stages() == ("stem", "layer1", "layer2", "layer3", "layer4")
+
+
+@pytest.mark.parametrize("size", [(224, 320), (97, 131)])
+def test_declared_channels_and_strides_are_those_of_the_output(network: LoadedResNet50, size: tuple[int, int]) -> None:
+    features = network.forward(images(*size), NAMES)
+    for layer in LAYERS:
+        expected = (1, layer.channels, -(-size[0] // layer.stride), -(-size[1] // layer.stride))
+        assert features[layer.name].shape == expected, layer
+
+
+def test_features_are_those_of_torchvisions_own_forward_pass(network: LoadedResNet50) -> None:
+    x = images(96, 128)
+    expected = plain_features(network.module, x)
+    features = network.forward(x, NAMES)
+    for name in NAMES:
+        assert torch.equal(features[name], expected[name]), name
+        assert features[name].min() >= 0
+
+
+def test_answers_in_the_order_asked_and_accepts_nothing_asked(network: LoadedResNet50) -> None:
+    assert list(network.forward(images(64, 64), ["layer2", "stem"])) == ["layer2", "stem"]
+    assert network.forward(images(64, 64), []) == {}
+
+
+def test_stops_after_the_deepest_layer_asked_for(network: LoadedResNet50) -> None:
+    reached: list[str] = []
+    handles = [
+        network.module.get_submodule(name).register_forward_hook(lambda *_, name=name: reached.append(name))
+        for name in ("layer1.2", "layer2.0", "layer2.1", "layer3", "layer4")
+    ]
+    try:
+        network.forward(images(64, 64), ["layer2.0", "stem"])
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert reached == ["layer1.2", "layer2.0"]
+
+
+def test_unknown_layer_is_refused_with_near_matches(network: LoadedResNet50) -> None:
+    with pytest.raises(RecipeError, match=r"no layer 'layer3\.9'; did you mean layer3"):
+        network.forward(images(64, 64), ["layer1", "layer3.9"])
+
+
+def test_is_frozen_and_in_eval_mode(network: LoadedResNet50) -> None:
+    assert not any(parameter.requires_grad for parameter in network.module.parameters())
+    assert not any(module.training for module in network.module.modules())
+    assert not any(tensor.is_meta for tensor in network.module.state_dict().values())
+    assert not network.forward(images(64, 64), ["stem"])["stem"].requires_grad
+
+
+def test_may_be_moved_to_channels_last_and_bf16(network: LoadedResNet50) -> None:
+    moved = ResNet50(weights="random", seed=3).load(CPU)
+    x = images(96, 128)
+    expected = network.forward(x, ["layer4"])["layer4"]
+    moved.module.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(moved.forward(x, ["layer4"])["layer4"], expected, rtol=1e-3, atol=1e-4)
+    moved.module.to(dtype=torch.bfloat16)
+    found = moved.forward(x.bfloat16(), ["layer4"])["layer4"].float()
+    assert torch.corrcoef(torch.stack([found.flatten(), expected.flatten()]))[0, 1] > 0.99
+
+
+def test_same_seed_same_bits_and_no_trace_in_the_global_state(network: LoadedResNet50) -> None:
+    before = torch.random.get_rng_state()
+    again = ResNet50(weights="random", seed=3).load(CPU)
+    other = ResNet50(weights="random", seed=4).load(CPU)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert again.weights == network.weights
+    assert torch.equal(again.module.layer4[2].conv3.weight, network.module.layer4[2].conv3.weight)
+    assert other.weights.sha256 != network.weights.sha256
+
+
+def test_original_network_has_its_strides_in_the_first_convolution(network: LoadedResNet50) -> None:
+    random = find("random", 3)
+    assert random is not None
+    original = build(Checkpoint("caffe", "", random.tensors, is_caffe=True))
+    for stage in (original.layer2, original.layer3, original.layer4):
+        assert (stage[0].conv1.stride, stage[0].conv2.stride) == ((2, 2), (1, 1))
+    assert original.layer1[0].conv1.stride == (1, 1)
+    assert original.bn1.eps == 1.001e-5
+    loaded = LoadedResNet50(original, network.weights, CAFFE_INPUT, CPU)
+    x = images(97, 131)
+    found, torchvision = loaded.forward(x, NAMES), network.forward(x, NAMES)
+    assert {name: f.shape for name, f in found.items()} == {name: f.shape for name, f in torchvision.items()}
+    assert not torch.allclose(found["layer2"], torchvision["layer2"])
+
+
+def test_preprocessing_numbers() -> None:
+    pixel = torch.tensor([255, 128, 0], dtype=torch.uint8).view(1, 3, 1, 1)
+    caffe = CAFFE_INPUT(pixel, torch.float32).flatten()
+    torch.testing.assert_close(caffe, torch.tensor([0 - 103.939, 128 - 116.779, 255 - 123.68]))
+    torchvision = TORCHVISION_INPUT(pixel, torch.float32).flatten()
+    expected = torch.tensor([(1 - 0.485) / 0.229, (128 / 255 - 0.456) / 0.224, -0.406 / 0.225])
+    torch.testing.assert_close(torchvision, expected)
+
+
+def test_misspelt_weights_are_refused_before_anything_is_loaded() -> None:
+    with pytest.raises(RecipeError, match="'imagnet' is none of imagenet"):
+        ResNet50(weights="imagnet")

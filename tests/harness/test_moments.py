@@ -1,0 +1,160 @@
+"""Streamed statistics on native grids against scikit-learn on explicitly resized features."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import Ridge as SklearnRidge
+from sklearn.preprocessing import StandardScaler
+
+from harness.grid import resize
+from harness.moments import Moments
+from harness.normal_equations import cross_validate, ridge_path
+from harness.readout import POSITION, POSITION_TERMS, position_terms
+from harness.types import Batch, LayerSpec, Points
+
+GRID = (6, 8)
+SIZES = {"fine": (6, 8), "coarse": (3, 4), "odd": (5, 3), "one": (1, 1)}
+CHANNELS = {"fine": 3, "coarse": 5, "odd": 2, "one": 2}
+
+
+def make_batches(seed: int, images: int = 12, per_batch: int = 5, folds: int = 3) -> list[Batch]:
+    """Random features on awkward grids, float64, with random gaze."""
+    rng = np.random.default_rng(seed)
+    batches = []
+    for start in range(0, images, per_batch):
+        ids = tuple(range(start, min(start + per_batch, images)))
+        points = tuple(Points(*(rng.integers(0, high, 9).astype(np.int32) for high in (48, 64, 3))) for _ in ids)
+        features = {
+            name: torch.from_numpy(rng.gamma(0.5, 2.0, (len(ids), CHANNELS[name], *size)))
+            for name, size in SIZES.items()
+        }
+        batches.append(Batch(ids, (48, 64), GRID, points, features, tuple(i % folds for i in ids), sigma=3.0))
+    return batches
+
+
+def explicit(batches: list[Batch], layers: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(samples, targets, fold of each sample), with every feature map resized to the fitting grid."""
+    rows, targets, folds = [], [], []
+    for batch in batches:
+        maps = [
+            position_terms(GRID, torch.device("cpu"))[None].expand(len(batch), -1, -1, -1).double()
+            if name == POSITION
+            else resize(batch.features[name], GRID)
+            for name in layers
+        ]
+        rows.append(torch.cat(maps, 1).movedim(1, -1).reshape(-1, sum(m.shape[1] for m in maps)).numpy())
+        targets.append(batch.target().double().flatten().numpy())
+        folds.append(np.repeat(batch.folds, GRID[0] * GRID[1]))
+    return np.concatenate(rows), np.concatenate(targets), np.concatenate(folds)
+
+
+def specs(*names: str) -> list[LayerSpec]:
+    return [POSITION_TERMS if name == POSITION else LayerSpec(name, CHANNELS[name], 1) for name in names]
+
+
+def streamed(batches: list[Batch], layers: list[str], folds: int = 3) -> Moments:
+    moments = Moments(folds, dtype=torch.float64)
+    moments.need(specs(*layers), "density")
+    for batch in batches:
+        moments.update(batch)
+    return moments
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [["fine"], ["coarse"], ["odd"], ["one", "fine"], ["coarse", "fine", "odd"], [*SIZES, POSITION]],
+)
+@pytest.mark.parametrize("alpha", [1e-3, 0.1, 10.0])
+def test_ridge_from_streamed_statistics_equals_scikit_learn(layers: list[str], alpha: float) -> None:
+    batches = make_batches(seed=1)
+    folds = streamed(batches, layers).equations(layers, "density")
+    (ours,) = ridge_path(folds[0] + folds[1] + folds[2], [alpha])
+    assert ours is not None
+    x, y, _ = explicit(batches, layers)
+    scaler = StandardScaler().fit(x)
+    theirs = SklearnRidge(alpha=alpha * len(x)).fit(scaler.transform(x), y)
+    predicted = x @ ours.weights[:, 0].numpy() + ours.bias.item()
+    np.testing.assert_allclose(ours.weights[:, 0].numpy(), theirs.coef_ / scaler.scale_, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(predicted, theirs.predict(scaler.transform(x)), rtol=1e-6, atol=1e-9)
+
+
+def test_cross_validation_equals_refitting_without_each_fold() -> None:
+    layers, alphas = ["coarse", "fine"], [1e-4, 1e-2, 1.0]
+    batches = make_batches(seed=2)
+    best = cross_validate(streamed(batches, layers).equations(layers, "density"), alphas)
+    x, y, fold = explicit(batches, layers)
+    errors = []
+    for alpha in alphas:
+        total = 0.0
+        for k in range(3):
+            train = fold != k
+            scaler = StandardScaler().fit(x[train])
+            model = SklearnRidge(alpha=alpha * train.sum()).fit(scaler.transform(x[train]), y[train])
+            total += ((model.predict(scaler.transform(x[~train])) - y[~train]) ** 2).sum()
+        errors.append(total / len(y))
+    np.testing.assert_allclose(best.cv_error, errors, rtol=1e-8)
+    assert best.solution.alpha == alphas[int(np.argmin(errors))]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 12), st.permutations(list(SIZES)))
+def test_batch_size_and_layer_order_do_not_matter(seed: int, per_batch: int, order: list[str]) -> None:
+    plain = streamed(make_batches(seed, per_batch=12), list(SIZES)).equations(list(SIZES), "density")
+    whole = make_batches(seed, per_batch=12)[0]
+    pieces = [whole.take(range(i, min(i + per_batch, 12))) for i in range(0, 12, per_batch)]
+    again = streamed(pieces, order).equations(list(SIZES), "density")
+    for a, b in zip(plain, again, strict=True):
+        assert a.n == b.n
+        torch.testing.assert_close(a.G, b.G, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(a.c, b.c, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(a.m, b.m, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(a.yy, b.yy, rtol=1e-10, atol=1e-10)
+
+
+def test_a_subset_of_layers_is_a_principal_submatrix() -> None:
+    batches = make_batches(seed=3)
+    whole = streamed(batches, list(SIZES)).equations(["fine", "coarse"], "density")
+    alone = streamed(batches, ["coarse"]).equations(["coarse"], "density")
+    for a, b in zip(whole, alone, strict=True):
+        torch.testing.assert_close(a.G[3:, 3:], b.G)
+
+
+def test_only_needed_blocks_are_kept() -> None:
+    moments = Moments(1, dtype=torch.float64)
+    moments.need(specs("fine"), "density")
+    moments.need(specs("coarse", "odd"), "density")
+    moments.update(make_batches(seed=4, folds=1)[0])
+    assert {(a, b) for _, a, b in moments._blocks} == {
+        ("fine", "fine"),
+        ("coarse", "coarse"),
+        ("coarse", "odd"),
+        ("odd", "odd"),
+    }
+
+
+def test_dead_and_constant_features_get_weight_zero() -> None:
+    batches = make_batches(seed=5)
+    for batch in batches:
+        batch.features["fine"][:, 0] = 0.0
+        batch.features["fine"][:, 1] = 7.25
+    best = cross_validate(streamed(batches, ["fine"]).equations(["fine"], "density"), [1e-6, 1e-3])
+    assert best.solution.weights[0, 0] == 0
+    assert best.solution.weights[1, 0] == 0
+    assert torch.isfinite(best.solution.weights).all()
+
+
+def test_float32_products_stay_close_to_float64() -> None:
+    layers = list(SIZES)
+    batches = make_batches(seed=6)
+    exact = streamed(batches, layers).equations(layers, "density")
+    rough = Moments(3)
+    rough.need(specs(*layers), "density")
+    for batch in batches:
+        rough.update(batch)
+    for a, b in zip(exact, rough.equations(layers, "density"), strict=True):
+        assert b.G.dtype == torch.float64
+        torch.testing.assert_close(a.G, b.G, rtol=1e-5, atol=1e-3)

@@ -1,0 +1,66 @@
+"""Readouts: the algebra they stand for, and their files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.errors import ResultsError
+from harness.grid import resize
+from harness.readout import POSITION, LinearReadout, MapReadout, load_readout, position_terms, save_readout
+from probes.observers import ObserversReadout
+from tests.harness.batches import GRID, LAYERS, random_batch
+
+
+def linear(link: str = "identity") -> LinearReadout:
+    generator = torch.Generator().manual_seed(0)
+    weights = {layer.name: torch.randn(layer.channels, generator=generator) for layer in LAYERS}
+    weights[POSITION] = torch.randn(5, generator=generator)
+    return LinearReadout(weights, bias=0.25, link=link, info={"alpha": 0.1})
+
+
+def test_weights_on_native_grids_equal_weights_on_resized_features() -> None:
+    batch, readout = random_batch(range(3)), linear()
+    upsampled = {name: resize(x, GRID) for name, x in batch.features.items()}
+    upsampled[POSITION] = position_terms(GRID, torch.device("cpu"))[None].expand(3, -1, -1, -1)
+    plain = sum(torch.einsum("bchw,c->bhw", upsampled[n], w) for n, w in readout.weights.items()) + 0.25
+    torch.testing.assert_close(readout(batch), plain, rtol=1e-5, atol=1e-5)
+
+
+def test_exp_link_is_a_density_up_to_scale() -> None:
+    batch = random_batch(range(2))
+    flat = linear("exp")(batch).flatten(1)
+    torch.testing.assert_close(flat / flat.sum(1, keepdim=True), linear()(batch).flatten(1).softmax(1))
+
+
+@pytest.mark.parametrize(
+    "readout",
+    [
+        linear(),
+        linear("exp"),
+        MapReadout(torch.rand(4, 5), {"coarse": torch.rand(6, 4, 5)}, link="exp"),
+        MapReadout(torch.rand(4, 5)),
+        ObserversReadout(seed=7),
+    ],
+)
+def test_saving_and_loading_changes_nothing(readout, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    batch = random_batch(range(3))
+    save_readout(readout, tmp_path / "r")
+    again = load_readout(tmp_path / "r")
+    assert type(again) is type(readout)
+    assert again.info == readout.info
+    assert again.layers == readout.layers
+    torch.testing.assert_close(again(batch), readout(batch), rtol=0, atol=0)
+
+
+def test_unreadable_readouts_say_why(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="no readable readout"):
+        load_readout(tmp_path)
+    save_readout(linear(), tmp_path)
+    document = json.loads((tmp_path / "readout.json").read_text())
+    (tmp_path / "readout.json").write_text(json.dumps({**document, "kind": "os.system"}))
+    with pytest.raises(ResultsError, match=r"kind 'os\.system'"):
+        load_readout(tmp_path)

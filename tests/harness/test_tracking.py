@@ -1,0 +1,356 @@
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import pytest
+from PIL import Image
+
+from harness.errors import TrackingError
+from harness.plan import NO_BACKBONE, Cell
+from harness.probe import Context, Probe, Trainer
+from harness.recipe import parse_recipe
+from harness.results import CellResult, ResultsFolder, RunRecord
+from harness.tracking import MlflowObserver, store_uri, ui_command, ui_environment
+from harness.tracking.record import MAX_POINTS, thin
+from harness.types import LayerSpec
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+
+@dataclass(frozen=True)
+class Dummy(Probe):
+    loss: str = "mse"
+    alphas: tuple[float, ...] = (1e-3, 1.0)
+
+    def trainer(self, context: Context) -> Trainer:
+        raise NotImplementedError
+
+
+def record(out: Path, *, synthetic: bool = False, uri: str | None = None, matrix: str = "m1") -> RunRecord:
+    recipe = parse_recipe(
+        {"name": "osie", "dataset": "salicon", "probes": ["ridge"], "tracking": {"uri": uri}, "limit": 4}
+    )
+    folder = out / recipe.name
+    ResultsFolder(folder).write_recipe(recipe)
+    environment = {"git_commit": "c0ffee", "git_dirty": True, "packages": {"torch": "2.5"}}
+    return RunRecord(recipe, folder, matrix, {"name": "osie640", "synthetic": synthetic}, environment)
+
+
+def finished(run: RunRecord, key: str = "k1", **changes: Any) -> CellResult:
+    """A cell with all that a cell can have, its files on disk."""
+    layers = (LayerSpec("layer2", 512, 8), LayerSpec("layer3", 1024, 16))
+    cell = Cell("osie640 (eye)", "resnet50", "imagenet", "layer2+layer3", layers, "ridge", Dummy(), 3)
+    results = ResultsFolder(run.folder)
+    picture, readout = results.picture(key), results.readout(key)
+    for folder in (picture.parent, readout):
+        folder.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 4)).save(picture)
+    (readout / "readout.json").write_text("{}")
+    result = CellResult(
+        cell,
+        key,
+        {"probe": "ridge", "seed": 3},
+        "finished",
+        weights="caffe",
+        metrics={"cc": 0.71, "kld": math.nan},
+        n_images=200,
+        n_unscored=1,
+        seconds={"fit": 1.5},
+        info={"alpha": 1.0, "cv_error": [0.5, None, 0.25], "epoch_loss": [3.0, 2.0], "step_loss": [9.0] * 5000},
+        picture=picture,
+        readout=readout,
+    )
+    return replace(result, **changes)
+
+
+def failed(run: RunRecord, key: str = "k1") -> CellResult:
+    return finished(run, key, status="failed", error="out of memory", metrics={}, info={}, picture=None, readout=None)
+
+
+def client(out: Path) -> MlflowClient:
+    from mlflow import MlflowClient
+
+    return MlflowClient(store_uri(out))
+
+
+def runs(out: Path) -> list[Run]:
+    mlflow = client(out)
+    return list(mlflow.search_runs([e.experiment_id for e in mlflow.search_experiments()]))
+
+
+def track(run: RunRecord, *results: CellResult) -> MlflowObserver:
+    observer = MlflowObserver()
+    observer.started(run)
+    for result in results:
+        observer.cell_ended(result)
+    observer.ended("finished")
+    return observer
+
+
+def test_importing_the_tracking_does_not_import_mlflow() -> None:
+    code = "import sys, harness.tracking; sys.exit('mlflow' in sys.modules or 'torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_cell_becomes_a_flat_run_that_can_be_filtered(mlflow_store: Path) -> None:
+    run = record(mlflow_store)
+    observer = track(run, finished(run))
+    assert observer.error is None
+    (logged,) = runs(mlflow_store)
+    assert logged.info.run_name == "resnet50/caffe · layer2+layer3 · ridge"
+    assert logged.info.status == "FINISHED"
+    expected = {
+        "recipe": "osie",
+        "matrix": "m1",
+        "cell_key": "k1",
+        "backbone": "resnet50",
+        "weights": "caffe",
+        "layers": "layer2+layer3",
+        "probe": "ridge",
+        "dataset": "osie640 (eye)",
+        "synthetic": "false",
+        "status": "finished",
+        "git_commit": "c0ffee",
+        "git_dirty": "true",
+        "nonfinite.kld": "nan",
+        "nonfinite.cv_error": "nan",
+    }
+    assert expected.items() <= logged.data.tags.items()
+    assert logged.data.params["layers"] == "layer2, layer3"
+    assert logged.data.params["probe.alphas"] == "0.001, 1"
+    assert logged.data.params["alpha"] == "1"
+    mlflow = client(mlflow_store)
+    found = mlflow.search_runs([logged.info.experiment_id], "tags.layers = 'layer2+layer3' and metrics.cc > 0.7")
+    assert [r.info.run_id for r in found] == [logged.info.run_id]
+
+
+def test_metrics_are_finite_and_curves_are_short(mlflow_store: Path) -> None:
+    run = record(mlflow_store)
+    track(run, finished(run))
+    (logged,) = runs(mlflow_store)
+    metrics = logged.data.metrics
+    assert metrics["cc"] == 0.71
+    assert metrics["n_unscored"] == 1
+    assert metrics["time/fit_s"] == 1.5
+    assert "kld" not in metrics
+
+    def curve(name: str) -> list[tuple[int, float]]:
+        history = client(mlflow_store).get_metric_history(logged.info.run_id, name)
+        return sorted((m.step, m.value) for m in history)
+
+    assert curve("train/epoch_loss") == [(0, 3.0), (1, 2.0)]
+    assert curve("cv_error") == [(0, 0.5), (2, 0.25)]
+    steps = [step for step, _ in curve("train/step_loss")]
+    assert len(steps) == MAX_POINTS
+    assert (steps[0], steps[-1]) == (0, 4999)
+
+
+def test_the_files_of_a_cell_come_along(mlflow_store: Path) -> None:
+    run = record(mlflow_store)
+    track(run, finished(run))
+    (logged,) = runs(mlflow_store)
+    folder = mlflow_store / "mlartifacts" / logged.info.run_id / "artifacts"
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert files == {
+        *("recipe.yaml", "cell.json", "info.json", "environment.json"),
+        *("pictures/contact_sheet.png", "readout/readout.json"),
+    }
+    assert json.loads((folder / "cell.json").read_text()) == {"probe": "ridge", "seed": 3}
+
+
+def test_running_again_adds_no_run(mlflow_store: Path) -> None:
+    first, second = record(mlflow_store), record(mlflow_store, matrix="m2")
+    track(first, finished(first))
+    track(second, finished(second, metrics={"cc": 0.72, "auc": 0.9}, seconds={"fit": 9.0}))
+    (logged,) = runs(mlflow_store)
+    assert (logged.data.metrics["cc"], logged.data.metrics["auc"]) == (0.72, 0.9)
+    assert (logged.data.tags["matrix"], logged.data.tags["matrices"]) == ("m2", "m1 m2")
+    history = client(mlflow_store).get_metric_history(logged.info.run_id, "train/epoch_loss")
+    assert len(history) == 2
+
+
+def test_a_failed_cell_is_a_failed_run_until_it_succeeds(mlflow_store: Path) -> None:
+    run = record(mlflow_store)
+    track(run, failed(run), failed(run))
+    (logged,) = runs(mlflow_store)
+    assert logged.info.status == "FAILED"
+    assert logged.data.tags["error"] == "out of memory"
+    track(run, finished(run))
+    (logged,) = runs(mlflow_store)
+    assert logged.info.status == "FINISHED"
+
+
+def test_a_later_failure_does_not_take_a_finished_run_away(mlflow_store: Path) -> None:
+    run = record(mlflow_store)
+    track(run, finished(run), failed(run))
+    assert sorted(r.info.status for r in runs(mlflow_store)) == ["FAILED", "FINISHED"]
+    track(run, finished(run))
+    assert [r.info.status for r in runs(mlflow_store)] == ["FINISHED"]
+
+
+def test_a_skipped_cell_is_no_run_and_a_gaze_cell_has_a_plain_name(mlflow_store: Path) -> None:
+    run = record(mlflow_store, synthetic=True)
+    whole = finished(run)
+    gaze = replace(whole.cell, backbone=NO_BACKBONE, weights=NO_BACKBONE, layers=(), probe_label="centre")
+    track(run, replace(whole, status="skipped"), replace(whole, key="k2", cell=gaze, weights=NO_BACKBONE))
+    (logged,) = runs(mlflow_store)
+    assert logged.info.run_name == "centre"
+    assert logged.data.tags["synthetic"] == "true"
+    assert "Synthetic" in logged.data.tags["mlflow.note.content"]
+
+
+def test_an_interrupt_while_writing_leaves_a_killed_run(mlflow_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MlflowClient, "log_batch", interrupt)
+    run, observer = record(mlflow_store), MlflowObserver()
+    observer.started(run)
+    with pytest.raises(KeyboardInterrupt):
+        observer.cell_ended(finished(run))
+    observer.ended("interrupted")
+    assert [r.info.status for r in runs(mlflow_store)] == ["KILLED"]
+    monkeypatch.undo()
+    track(run, finished(run))
+    assert [r.info.status for r in runs(mlflow_store)] == ["FINISHED"]
+
+
+def test_an_error_while_writing_is_told_once_and_stops_the_tracking(
+    mlflow_store: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from mlflow import MlflowClient
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(MlflowClient, "log_artifacts", full)
+    run = record(mlflow_store)
+    with caplog.at_level(logging.WARNING, logger="salprobe.tracking"):
+        observer = track(run, finished(run), finished(run, "k2"))
+    assert observer.error is not None
+    assert "No space left" in observer.error
+    assert len(caplog.records) == 1
+    assert [r.info.status for r in runs(mlflow_store)] == ["FAILED"]
+
+
+def test_a_server_that_is_not_there_costs_the_tracking_not_the_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = record(tmp_path, uri=f"http://127.0.0.1:{free_port()}")
+    start = time.perf_counter()
+    observer = track(run, finished(run))
+    assert time.perf_counter() - start < 30
+    assert observer.error is not None
+    assert "the run goes on" in caplog.text
+
+
+def test_mlflow_says_nothing_on_the_terminal(tmp_path: Path) -> None:
+    code = f"""
+from pathlib import Path
+from tests.harness.test_tracking import finished, record, track
+run = record(Path({str(tmp_path)!r}))
+assert track(run, finished(run)).error is None
+"""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+    assert (tmp_path / "mlflow.db").is_file()
+
+
+def test_the_environment_may_name_another_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert store_uri(tmp_path) == f"sqlite:///{tmp_path.as_posix()}/mlflow.db"
+    with pytest.raises(TrackingError, match="run a recipe"):
+        ui_command(tmp_path, 5000)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
+    assert store_uri(tmp_path) == "http://tracking:5000"
+    with pytest.raises(TrackingError, match="open http://tracking:5000"):
+        ui_command(tmp_path, 5000)
+
+
+@pytest.mark.parametrize("length", [0, 1, MAX_POINTS, MAX_POINTS + 1, 12345])
+def test_thinning_keeps_both_ends(length: int) -> None:
+    curve = [("x", float(i), i) for i in range(length)]
+    short = thin(curve)
+    assert len(short) == min(length, MAX_POINTS)
+    assert short == sorted(set(short), key=lambda point: point[2])
+    assert short[:1] + short[-1:] == curve[:1] + curve[-1:]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def server(mlflow_store: Path) -> Iterator[str]:
+    """`mlflow server` as `salprobe ui` starts it."""
+    port = free_port()
+    with (mlflow_store / "server.log").open("w") as log:
+        process = subprocess.Popen(ui_command(mlflow_store, port), env=ui_environment(), stdout=log, stderr=log)
+        url = f"http://127.0.0.1:{port}"
+        try:
+            wait_for(url, process)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=5)
+        except OSError:
+            time.sleep(0.3)
+        else:
+            return
+    pytest.fail(f"the MLflow server did not answer (exit code {process.poll()})")
+
+
+def fetch(url: str, body: dict[str, Any] | None = None) -> bytes:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return bytes(answer.read())
+
+
+@pytest.mark.slow
+def test_the_ui_shows_runs_and_artifacts_and_takes_new_ones_over_http(mlflow_store: Path, server: str) -> None:
+    run = record(mlflow_store)
+    local = finished(run)
+    track(run, local)
+    remote = record(mlflow_store, uri=server)
+    assert track(remote, finished(remote, "k2")).error is None
+
+    assert b"<!doctype html>" in fetch(server).lower()
+    api = f"{server}/api/2.0/mlflow"
+    name = run.recipe.tracking.experiment
+    experiment = json.loads(fetch(f"{api}/experiments/get-by-name?{urlencode({'experiment_name': name})}"))
+    ids = [experiment["experiment"]["experiment_id"]]
+    found = json.loads(fetch(f"{api}/runs/search", {"experiment_ids": ids, "filter": "tags.matrix = 'm1'"}))["runs"]
+    keys = {tag["value"] for r in found for tag in r["data"]["tags"] if tag["key"] == "cell_key"}
+    assert keys == {"k1", "k2"}
+    assert local.picture is not None
+    for logged in found:
+        query = urlencode({"run_id": logged["info"]["run_id"], "path": "pictures/contact_sheet.png"})
+        assert fetch(f"{server}/get-artifact?{query}") == local.picture.read_bytes()
