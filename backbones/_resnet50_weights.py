@@ -15,7 +15,7 @@ from torchvision.models import ResNet50_Weights, resnet50
 from backbones import _caffe
 from backbones._download import cached_url, fetch_url
 from backbones._tensors import Tensors, cleaned, digest, read_tensors, seeded
-from harness.backbone import Weights
+from harness import Weights
 from harness.errors import WeightsError
 
 LOG = logging.getLogger("salprobe.backbones")

@@ -14,7 +14,7 @@ from torchvision.models import resnet50 as torchvision_resnet50
 
 from backbones._layers import check_layers
 from backbones._resnet50_weights import FILES, NAMES, Checkpoint, find, get
-from harness.backbone import Backbone, LoadedBackbone, Preprocessing, Weights, backbone
+from harness import Backbone, LoadedBackbone, Preprocessing, Weights, backbone
 from harness.errors import RecipeError
 from harness.types import LayerSpec
 

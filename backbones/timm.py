@@ -14,7 +14,7 @@ from backbones._download import cached_on_hub, cached_url, fetch_from_hub, fetch
 from backbones._layers import check_layers
 from backbones._tensors import Tensors, cleaned, digest, read_tensors, seeded
 from backbones._timm_structure import Structure, build, known_keys, structure
-from harness.backbone import Backbone, LoadedBackbone, Preprocessing, Weights, backbone
+from harness import Backbone, LoadedBackbone, Preprocessing, Weights, backbone
 from harness.errors import WeightsError
 from harness.types import LayerSpec
 

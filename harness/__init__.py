@@ -6,17 +6,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.backbone import Backbone, LoadedBackbone, Preprocessing, Weights, backbone
+    from harness._backbone import Backbone, LoadedBackbone, Preprocessing, Weights, backbone
+    from harness._probe import Consumer, Context, Probe, Trainer, probe
     from harness.errors import SalprobeError
-    from harness.probe import Context, Probe, Trainer, probe
     from harness.readout import LinearReadout, MapReadout, Readout, load_readout, save_readout
     from harness.types import Batch, LayerSpec, Points
 
 # Lazy, so that `salprobe --help` does not pay for torch.
 _HOMES = {
-    "harness.backbone": ("Backbone", "LoadedBackbone", "Preprocessing", "Weights", "backbone"),
+    "harness._backbone": ("Backbone", "LoadedBackbone", "Preprocessing", "Weights", "backbone"),
     "harness.errors": ("SalprobeError",),
-    "harness.probe": ("Context", "Probe", "Trainer", "probe"),
+    "harness._probe": ("Consumer", "Context", "Probe", "Trainer", "probe"),
     "harness.readout": ("LinearReadout", "MapReadout", "Readout", "load_readout", "save_readout"),
     "harness.types": ("Batch", "LayerSpec", "Points"),
 }
@@ -25,6 +25,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "Backbone",
     "Batch",
+    "Consumer",
     "Context",
     "LayerSpec",
     "LinearReadout",
@@ -47,4 +48,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'harness' has no attribute {name!r}")
-    return getattr(import_module(_HOME_OF[name]), name)
+    value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
+    return value

@@ -18,7 +18,7 @@ from harness.progress import progress_for
 from harness.recipe import load_recipe
 from harness.registry import Registry
 from harness.run import choose_device, read_split, run
-from harness.tracking import MlflowObserver, ui_command
+from harness.tracking import MlflowObserver, ui_command, ui_environment
 
 REPORTS: Registry[Callable[..., Any]] = Registry("report", "salprobe.reports")
 OK, CELLS_FAILED = 0, 1
@@ -76,10 +76,11 @@ def dry_run(name: str, overrides: Sequence[str]) -> None:
 
 
 def start_ui(out: Path, port: int) -> int:
-    """Run the MLflow UI in the foreground until it is stopped."""
+    """Run the MLflow UI in the foreground until it is stopped; raises TrackingError where there is no store."""
+    command = ui_command(out, port)
     Console().print(f"MLflow UI on http://127.0.0.1:{port} (stop it with Ctrl-C)", highlight=False)
     try:
-        return subprocess.call(ui_command(out, port))
+        return subprocess.call(command, env=ui_environment())
     except KeyboardInterrupt:
         return OK
 

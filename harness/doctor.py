@@ -12,13 +12,13 @@ from typing import Literal
 import torch
 from rich.console import Console
 
-from harness.backbone import BACKBONES
+from harness._backbone import BACKBONES
+from harness._probe import PROBES
 from harness.data.dataset import DATASETS
 from harness.environment import PACKAGES, describe_environment, installed
 from harness.errors import SalprobeError
 from harness.metric_registry import METRICS
 from harness.paths import cache_folder
-from harness.probe import PROBES
 
 MARKS = {"ok": "[green]ok[/green]  ", "note": "[yellow]note[/yellow]", "bad": "[red]bad[/red] "}
 

@@ -93,7 +93,7 @@ def _score(
             maps = stimulus_maps(readout, batch)
             truth = readout.scored_against(batch)
         with scores.watch("score", batch.device):
-            values = {metric.name: metric.function(maps, *_needs(metric, truth)).tolist() for metric in metrics}
+            values = {metric.name: _compute(metric, maps, truth) for metric in metrics}
             reasons = _reasons(maps, truth, values)
     except Exception as error:
         scores.error = f"{type(error).__name__}: {error}"
@@ -108,9 +108,9 @@ def _score(
             scores.densities[image_id] = truth.density.values[i].cpu().numpy()
 
 
-def _needs(metric: Metric, truth: Batch) -> list[Any]:
-    given = {"density": lambda: truth.density, "fixations": lambda: truth.fixations}
-    return [given[need]() for need in metric.needs]
+def _compute(metric: Metric, maps: Tensor, truth: Batch) -> list[float]:
+    values = metric.function(maps, *[getattr(truth, need) for need in metric.needs])
+    return [float(value) for value in values.tolist()]
 
 
 def _reasons(maps: Tensor, truth: Batch, values: Mapping[str, list[float]]) -> list[list[str]]:

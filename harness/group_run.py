@@ -22,7 +22,7 @@ from harness.timing import Stopwatch
 from harness.training import Classroom, Student
 
 if TYPE_CHECKING:
-    from harness.backbone import LoadedBackbone
+    from harness._backbone import LoadedBackbone
     from harness.data.dataset import Dataset
     from harness.plan import Cell, Group, Plan
     from harness.progress import Progress
@@ -134,7 +134,7 @@ class GroupRun:
         path = self.results.picture(result.key)
         path.parent.mkdir(exist_ok=True)
         title = f"{result.cell.dataset} · {result.label}"
-        contact_sheet(title, rows, synthetic=self.test.synthetic).save(path)
+        contact_sheet(title, rows, synthetic=self.test.synthetic).save(path, compress_level=1)
         return path
 
     def _identity(self, cell: Cell, loaded: LoadedBackbone | None) -> dict[str, Any]:

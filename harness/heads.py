@@ -16,19 +16,23 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
+from harness._probe import Consumer
 from harness.grid import resize
-from harness.probe import Consumer
 from harness.types import Batch, LayerSpec, Size
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+
+Loss = Literal["mse", "kl"]
+START = {"mse": 1.0, "kl": 0.0}
+"""Where a bias begins: the mean of every target, or logits of a uniform density."""
 
 
 @dataclass(frozen=True)
 class Training:
     """How a head is trained. The learning rate falls to zero along a cosine over all steps."""
 
-    loss: Literal["mse", "kl"]
+    loss: Loss
     epochs: int
     learning_rate: float
     images_per_step: int
@@ -52,12 +56,12 @@ class Head(nn.Module):
 class LinearHead(Head):
     """sum_l U_l (X_l w_l) + bias: the same 1x1 readout at every position."""
 
-    def __init__(self, layers: tuple[LayerSpec, ...], device: torch.device, *, bias: bool = True) -> None:
+    def __init__(self, layers: tuple[LayerSpec, ...], device: torch.device, loss: Loss) -> None:
         super().__init__()
         # the problem is convex: zeros are as good a start as any and need no random draw
         self.weights = nn.ParameterList(torch.zeros(layer.channels, device=device) for layer in layers)
         # a softmax does not see a common bias: left free, Adam would walk it on rounding noise
-        self.bias = nn.Parameter(torch.zeros((), device=device), requires_grad=bias)
+        self.bias = nn.Parameter(torch.full((), START[loss], device=device), requires_grad=loss != "kl")
         self.names = tuple(layer.name for layer in layers)
 
     def forward(self, features: Mapping[str, Float[Tensor, "b c h w"]], grid: Size) -> Float[Tensor, "b gh gw"]:
@@ -71,11 +75,11 @@ class LinearHead(Head):
 class MapHead(Head):
     """bias + W' gap(X): a whole map from globally pooled features."""
 
-    def __init__(self, layers: tuple[LayerSpec, ...], grid: Size, device: torch.device) -> None:
+    def __init__(self, layers: tuple[LayerSpec, ...], grid: Size, device: torch.device, loss: Loss) -> None:
         super().__init__()
         self.grid = grid
         self.weights = nn.ParameterList(torch.zeros(layer.channels, *grid, device=device) for layer in layers)
-        self.bias = nn.Parameter(torch.zeros(grid, device=device))
+        self.bias = nn.Parameter(torch.full(grid, START[loss], device=device))
         self.names = tuple(layer.name for layer in layers)
 
     def forward(self, features: Mapping[str, Float[Tensor, "b c h w"]], grid: Size) -> Float[Tensor, "b gh gw"]:
@@ -235,7 +239,7 @@ def mse(maps: Float[Tensor, "b h w"], target: Float[Tensor, "b h w"]) -> Float[T
 def kl(logits: Float[Tensor, "b h w"], target: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
     """KL(target || softmax(logits)) in nats per image; 0 for an image without gaze."""
     goal = target.flatten(1) / target.shape[1] / target.shape[2]
-    pointwise = torch.special.xlogy(goal, goal) - goal * torch.log_softmax(logits.flatten(1), dim=1)
+    pointwise: Tensor = torch.special.xlogy(goal, goal) - goal * torch.log_softmax(logits.flatten(1), dim=1)
     return pointwise.sum(dim=1)
 
 

@@ -15,7 +15,7 @@ from harness.density import SIGMA_AT_480, TRUNCATE
 from harness.metrics import Metric
 
 if TYPE_CHECKING:
-    from harness.backbone import LoadedBackbone
+    from harness._backbone import LoadedBackbone
     from harness.data.dataset import Dataset
     from harness.plan import Cell
     from harness.recipe import Recipe

@@ -38,14 +38,16 @@ def show(kind: str, verbose: bool) -> None:
 
 
 def _registry(kind: str) -> Registry[Any]:
-    from harness import backbone, metric_registry, probe
-    from harness.data import dataset
+    from harness._backbone import BACKBONES
+    from harness._probe import PROBES
+    from harness.data import DATASETS
+    from harness.metric_registry import METRICS
 
     registries: dict[str, Registry[Any]] = {
-        "probes": probe.PROBES,
-        "backbones": backbone.BACKBONES,
-        "datasets": dataset.DATASETS,
-        "metrics": metric_registry.METRICS,
+        "probes": PROBES,
+        "backbones": BACKBONES,
+        "datasets": DATASETS,
+        "metrics": METRICS,
     }
     return registries[kind]
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from harness._probe import Consumer
 from harness.grid import axis_operator
 from harness.normal_equations import NormalEquations
-from harness.probe import Consumer
 from harness.readout import POSITION, position_terms
 from harness.types import Batch, LayerSpec, Size
 

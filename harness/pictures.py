@@ -19,6 +19,7 @@ BOX = 320
 """Every panel fits into a square of so many pixels."""
 GAP, MARGIN, CAPTION = 10, 20, 34
 COLUMNS = ("image", "human gaze density", "prediction")
+SYNTHETIC_COLUMNS = ("generated image", "simulated gaze density", "prediction")
 INK, FAINT, PAPER, WARNING, UNKNOWN = "#1a1a1a", "#5a5a5a", "#ffffff", "#a33b00", (128, 128, 128)
 
 
@@ -83,7 +84,7 @@ def _draw_head(draw: ImageDraw.ImageDraw, title: str, synthetic: bool, top: int)
     if synthetic:
         note = "synthetic images and gaze: not a measurement of people"
         draw.text((MARGIN, MARGIN + 26), note, WARNING, _font(14, bold=True))
-    for column, name in enumerate(COLUMNS):
+    for column, name in enumerate(SYNTHETIC_COLUMNS if synthetic else COLUMNS):
         draw.text((_left(column) + BOX // 2, top - 6), name, FAINT, _font(14), anchor="ms")
 
 

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from harness.backbone import BACKBONES, Backbone
+from harness._backbone import BACKBONES, Backbone
+from harness._probe import PROBES, Probe
 from harness.data.dataset import DATASETS, DatasetReader
 from harness.errors import RecipeError
 from harness.metric_registry import METRICS
 from harness.metrics import Metric
-from harness.probe import PROBES, Probe
 from harness.recipe import Entry, LayeredEntry, LayerSet, Recipe, describe
 from harness.registry import Registry
 from harness.types import LayerSpec

@@ -136,9 +136,11 @@ def describe(error: ValidationError, prefix: str = "") -> str:
     for item in error.errors():
         parts = [str(part) for part in item["loc"] if not _is_union_branch(part)]
         place = ".".join([prefix, *parts] if prefix else parts) or "(top level)"
-        hint = " (unknown key: check its spelling)" if item["type"] == "extra_forbidden" else ""
-        given = "" if item["type"] in ("missing", "extra_forbidden") else f", got {_short(item['input'])}"
-        lines.append(f"  {place}: {item['msg']}{given}{hint}")
+        if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            lines.append(f"  {place}: unknown key, check its spelling")
+        else:
+            given = "" if item["type"].startswith("missing") else f", got {_short(item['input'])}"
+            lines.append(f"  {place}: {item['msg']}{given}")
     return "\n".join(dict.fromkeys(lines))
 
 
@@ -189,7 +191,8 @@ def _descend(node: Any, key: str, override: str, so_far: str) -> Any:
     if isinstance(node, dict):
         node.setdefault(key, {})
     child = node[place]
-    if isinstance(child, str):
+    plugin = so_far.partition(".")[0] in ("dataset", "backbones", "probes")
+    if plugin and isinstance(child, str):
         child = node[place] = {"reader" if key == "dataset" else "name": child}
     if not isinstance(child, dict | list):
         raise RecipeError(f"--set {override}: {so_far} is a {type(child).__name__}, it has no keys")

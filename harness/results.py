@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.plan import Cell
 
 Status = Literal["finished", "failed", "skipped"]
-CELLS, PER_IMAGE, RECIPE = "cells.parquet", "per_image.parquet", "recipe.yaml"
+CELLS, PER_IMAGE, RECIPE, RUN = "cells.parquet", "per_image.parquet", "recipe.yaml", "run.json"
 
 
 @dataclass
@@ -60,6 +60,7 @@ class CellResult:
             "dataset": cell.dataset,
             "backbone": cell.backbone,
             "weights": self.weights,
+            "weights_sha256": (self.identity.get("weights") or {}).get("sha256"),
             "layers": cell.layer_set,
             "probe": cell.probe_label,
             "seed": cell.seed,
@@ -123,6 +124,15 @@ class ResultsFolder:
         """The recipe as it was run, overrides included."""
         document = recipe.model_dump(mode="json", by_alias=True, exclude_unset=True)
         replace(self.folder / RECIPE, yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode())
+
+    def write_record(self, record: RunRecord) -> None:
+        """What all cells share: the data's digests, versions, machine."""
+        document = {
+            "matrix_id": record.matrix_id,
+            "dataset": record.dataset,
+            "environment": record.environment,
+        }
+        replace(self.folder / RUN, json.dumps(document, indent=1).encode())
 
     def add(self, result: CellResult) -> None:
         """Take a cell's rows; `flush` writes them."""

@@ -49,6 +49,7 @@ def run(plan: Plan, out: Path, progress: Progress, observers: Sequence[Observer]
         dataset=about(train, test),
         environment=describe_environment(),
     )
+    results.write_record(record)
     groups = [GroupRun(plan, group, train, test, results, device, progress) for group in plan.groups]
     return _Journey(groups, results, list(observers), record).go()
 

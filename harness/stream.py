@@ -24,12 +24,15 @@ from harness.types import Batch, LayerSpec, Size
 if TYPE_CHECKING:
     from jaxtyping import UInt8
 
-    from harness.backbone import LoadedBackbone
+    from harness._backbone import LoadedBackbone
+
+BLOCK = 32
+"""Images of one size and one fold that stay together when an epoch is shuffled; no batch is larger."""
 
 
 @dataclass(frozen=True)
 class StreamSettings:
-    """How images become batches; everything here but `batch_size` and `workers` can change numbers."""
+    """How images become batches; all but `batch_size` and `workers` can change numbers."""
 
     scale: float = 1.0
     size: Size | None = None
@@ -155,18 +158,21 @@ class Stream:
         )
 
     def _plan(self, epoch: int | None) -> list[list[int]]:
-        buckets: dict[tuple[Size, int], list[int]] = {}
+        """The rows of every batch. The order of images does not depend on the batch size."""
         order = list(range(len(self.dataset)))
         if epoch is not None:
             random.Random(f"{self.settings.seed}/{epoch}").shuffle(order)
+        alike: dict[tuple[Size, int], list[int]] = {}
         for row in order:
             fold = self.folds[row] if epoch is not None else 0
-            buckets.setdefault((self.dataset.size(row), fold), []).append(row)
+            alike.setdefault((self.dataset.size(row), fold), []).append(row)
+        if epoch is None:
+            blocks = list(alike.values())
+        else:
+            blocks = [rows[i : i + BLOCK] for rows in alike.values() for i in range(0, len(rows), BLOCK)]
+            random.Random(f"{self.settings.seed}/{epoch}/blocks").shuffle(blocks)
         step = self.settings.batch_size
-        plan = [rows[i : i + step] for rows in buckets.values() for i in range(0, len(rows), step)]
-        if epoch is not None:
-            random.Random(f"{self.settings.seed}/{epoch}/batches").shuffle(plan)
-        return plan
+        return [block[i : i + step] for block in blocks for i in range(0, len(block), step)]
 
 
 class _Images(TorchDataset[tuple[int, "Tensor | DataError"]]):

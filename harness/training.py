@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from harness.probe import Consumer, Context, Trainer
+from harness._probe import Consumer, Context, Trainer
 from harness.readout import Readout
 from harness.stream import Stream
 from harness.timing import Stopwatch

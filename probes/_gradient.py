@@ -8,8 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from harness import Context
 from harness.heads import Head, HeadBank, Running, Training
-from harness.probe import Context
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class GradientSettings:
     """mse: squared error of the density (mean 1 an image). kl: KL(density || softmax of the map), in nats."""
     epochs: int = 10
     """Passes over the training images, after the one that measures the features' scale."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     """At the start; it falls to zero along a cosine."""
     images_per_step: int = 8
     """Images in a mini-batch, whatever the stream's batch size is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from harness.probe import Context, Probe, Trainer, probe
+from harness import Context, Probe, Trainer, probe
 from harness.readout import MapReadout
 from harness.types import Batch
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from torch import Tensor
 
-from harness.probe import Context, Probe, Trainer, probe
+from harness import Context, Probe, Trainer, probe
 from harness.readout import Readout
 from harness.types import Batch, Points
 

@@ -7,10 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from harness import Consumer, Context, Probe, Trainer, probe
 from harness.heads import MapHead
 from harness.moments import SOLVER_COPIES
 from harness.normal_equations import NormalEquations, cross_validate
-from harness.probe import Consumer, Context, Probe, Trainer, probe
 from harness.readout import MapReadout
 from harness.types import Batch, LayerSpec, Size
 from probes._gradient import GradientSettings, raw_units, start_head, training_info
@@ -96,7 +96,7 @@ class PooledSGDTrainer(Trainer):
 
     def __init__(self, settings: Pooled, context: Context) -> None:
         self.settings, self.context = settings, context
-        head = MapHead(context.layers, settings.raster, context.device)
+        head = MapHead(context.layers, settings.raster, context.device, settings.loss)
         self.bank, self.run = start_head(head, settings, context)
 
     def readout(self) -> MapReadout:

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import torch
 
+from harness import Context, Probe, Trainer, probe
 from harness.moments import Moments
 from harness.normal_equations import CrossValidated, cross_validate
-from harness.probe import Context, Probe, Trainer, probe
 from harness.readout import POSITION_TERMS, LinearReadout
 
 ALPHAS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)

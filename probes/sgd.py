@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from harness import Context, Probe, Trainer, probe
 from harness.heads import LinearHead
-from harness.probe import Context, Probe, Trainer, probe
 from harness.readout import LinearReadout
 from probes._gradient import GradientSettings, raw_units, start_head, training_info
 
@@ -31,7 +31,7 @@ class SGDTrainer(Trainer):
 
     def __init__(self, settings: SGD, context: Context) -> None:
         self.settings, self.context = settings, context
-        head = LinearHead(context.layers, context.device, bias=settings.loss != "kl")
+        head = LinearHead(context.layers, context.device, settings.loss)
         self.bank, self.run = start_head(head, settings, context)
 
     def readout(self) -> LinearReadout:

@@ -7,11 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.results import RECIPE, replace
+from harness.results import RECIPE, RUN, replace
 from reports._board import Board, backbone, has_network, label, own_seconds, read_board
-
-RUN = "run.json"
-"""What all cells share (dataset, environment), where the run has left it beside its tables."""
 
 
 def write_leaderboard(folders: Sequence[Path], out: Path) -> list[Path]:

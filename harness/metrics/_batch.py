@@ -1,20 +1,21 @@
 """How a batch is worked through, and the few reductions that the metrics share.
 
 On a CPU the batch goes map by map: a map of 480x640 stays in the cache, temporary memory does not grow with the batch
-(at most about 16 bytes a pixel of one map), and a score does not depend on what else is in the batch. Elsewhere chunks
-of up to CHUNK pixels go at once (at most about 24 bytes a pixel of the chunk: 1.6 GB).
+(at most about 24 bytes a pixel of one map), and a score does not depend on what else is in the batch. Elsewhere chunks
+of up to CHUNK pixels go at once (at most about 24 bytes a pixel of the chunk: 1.6 GB). Fixated pixels take 16 bytes
+each, and every image as many as the one with most.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float
+    from jaxtyping import Bool, Float, Int64
 
 CHUNK = 1 << 26
 
@@ -65,6 +66,23 @@ def centred(x: Float[Tensor, "b n"]) -> tuple[Float[Tensor, "b n"], Float[Tensor
     return scaled.sub_(scaled.mean(1, keepdim=True)), span
 
 
+def mean_at(values: Float[Tensor, "b k"], count: Int64[Tensor, "b k"]) -> Float[Tensor, " b"]:
+    """The mean of the values at fixated pixels, each counted as often as it was looked at, float64."""
+    # without the padding, whose length would change the order of the sum and so the last digit
+    used = int((count > 0).sum(1).max())
+    values, count = values[:, :used].double(), count[:, :used]
+    return torch.where(count > 0, values * count, 0.0).sum(1) / count.sum(1)
+
+
 def nan_unless(valid: Bool[Tensor, " b"], score: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
     """The score where it is defined, nan elsewhere."""
     return torch.where(valid, score, torch.nan)
+
+
+def nonzero(mask: Bool[Tensor, " n"]) -> Int64[Tensor, " m"]:
+    """Where a mask is true."""
+    if mask.device.type == "cpu":
+        # ndarray.nonzero takes 0.04 ms for 307,200 booleans, torch's 0.26
+        found: Any = mask.numpy().nonzero()[0]
+        return torch.from_numpy(found)
+    return mask.nonzero()[:, 0]

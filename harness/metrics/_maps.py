@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from harness.errors import MetricInputError
+from harness.metrics._batch import nonzero
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Int64
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-BLOCK = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,25 +60,12 @@ class FixationCounts:
             )
         if counts.numel() and counts.min() < 0:
             raise MetricInputError(f"fixations hold negative counts (the smallest is {int(counts.min())})")
-        return _pad(_nonzero(counts), counts)
+        return _pad(nonzero(counts.flatten().to(torch.bool)), counts)
 
 
-def _nonzero(counts: Int[Tensor, "b n"]) -> Int64[Tensor, "m 2"]:
-    """Image and pixel of every non-zero count, in order."""
-    n = counts.shape[1]
-    if n == 0 or n % BLOCK:
-        return counts.nonzero()
-    # Fixations are sparse: looking into occupied blocks only takes 0.08 ms a 480x640 map, nonzero() 0.3.
-    blocks = counts.reshape(-1, BLOCK)
-    occupied = blocks.amax(1).nonzero()[:, 0]
-    inside = blocks[occupied].nonzero()
-    flat = occupied[inside[:, 0]] * BLOCK + inside[:, 1]
-    return torch.stack([flat // n, flat % n], 1)
-
-
-def _pad(found: Int64[Tensor, "m 2"], counts: Int[Tensor, "b n"]) -> FixatedPixels:
-    image, where = found.unbind(1)
-    images = len(counts)
+def _pad(found: Int64[Tensor, " m"], counts: Int[Tensor, "b n"]) -> FixatedPixels:
+    images, n = counts.shape
+    image, where = found // n, found % n
     per_image = torch.bincount(image, minlength=images)
     column = torch.arange(len(image), device=image.device) - (per_image.cumsum(0) - per_image)[image]
     pixel = image.new_zeros(images, int(per_image.max()) if images else 0)

@@ -54,7 +54,7 @@ def _area(
 
 def _reaching(values: Float[Tensor, "k ..."], levels: Float[Tensor, " t"]) -> Float[Tensor, "... t"]:
     """The share of the values that reach each level."""
-    return (values[..., None] >= levels).double().mean(0)
+    return (values[..., None] >= levels).sum(0).double() / len(values)
 
 
 METRIC = Metric(

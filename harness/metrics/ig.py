@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
-from harness.metrics._batch import by_chunks, nan_unless
+from harness.metrics._batch import by_chunks, mean_at, nan_unless
 from harness.metrics._inputs import density_of, fixated_pixels_of, prediction_of
 from harness.metrics._maps import FixationCounts
 from harness.metrics._record import Metric
@@ -40,8 +39,7 @@ def _ig(
     count: Int64[Tensor, "b k"],
 ) -> Float[Tensor, " b"]:
     gain = log_p.gather(1, pixel).double() - log_b.gather(1, pixel).double()
-    nats = torch.where(count > 0, gain * count, 0.0).sum(1) / count.sum(1)
-    return nan_unless(log_p.amax(1) < math.inf, nats / math.log(2))
+    return nan_unless(log_p.amax(1) < math.inf, mean_at(gain, count) / math.log(2))
 
 
 METRIC = Metric(

@@ -30,7 +30,8 @@ def kld(prediction: Float[Tensor, "b h w"], density: Density | Float[Tensor, "b 
 
 def _kld(p: Float[Tensor, "b n"], d: Float[Tensor, "b n"]) -> Float[Tensor, " b"]:
     p, d = _distribution(p), _distribution(d)
-    divergence = dot(d, (d / p.add_(EPS)).add_(EPS).log_())
+    p.add_(EPS)
+    divergence = dot(d, torch.div(d, p, out=p).add_(EPS).log_())
     return nan_unless(divergence.isfinite(), divergence)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from harness.metrics._batch import by_chunks, centred, dot, nan_unless
+from harness.metrics._batch import by_chunks, centred, dot, mean_at, nan_unless
 from harness.metrics._inputs import fixated_pixels_of, prediction_of
 from harness.metrics._maps import FixationCounts
 from harness.metrics._record import Metric
@@ -28,10 +28,9 @@ def nss(prediction: Float[Tensor, "b h w"], fixations: FixationCounts | Int[Tens
 
 def _nss(p: Float[Tensor, "b n"], pixel: Int64[Tensor, "b k"], count: Int64[Tensor, "b k"]) -> Float[Tensor, " b"]:
     x, span = centred(p)
-    total = count.sum(1)
-    at_fixations = (x.gather(1, pixel).double() * count).sum(1) / total
     sd = (dot(x, x) / x.shape[1]).sqrt()
-    return nan_unless(span.isfinite() & (total > 0), torch.where(span == 0, 0.0, at_fixations / sd))
+    score = torch.where(span == 0, 0.0, mean_at(x.gather(1, pixel), count) / sd)
+    return nan_unless(span.isfinite() & (count.sum(1) > 0), score)
 
 
 METRIC = Metric(

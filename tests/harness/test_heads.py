@@ -46,12 +46,12 @@ def train(bank: HeadBank, per_batch: int) -> int:
 def test_a_head_alone_equals_a_head_among_others() -> None:
     together = HeadBank(IMAGES, CPU)
     runs = [
-        together.add(LinearHead(LAYERS, CPU), training()),
-        together.add(LinearHead(LAYERS[:1], CPU, bias=False), training(loss="kl", epochs=5, learning_rate=0.2)),
-        together.add(MapHead(LAYERS[1:], (4, 5), CPU), training(weight_decay=0.01)),
+        together.add(LinearHead(LAYERS, CPU, "mse"), training()),
+        together.add(LinearHead(LAYERS[:1], CPU, "kl"), training(loss="kl", epochs=5, learning_rate=0.2)),
+        together.add(MapHead(LAYERS[1:], (4, 5), CPU, "mse"), training(weight_decay=0.01)),
     ]
     assert train(together, per_batch=5) == 6  # one for the scale, then the longest head's epochs
-    alike = [LinearHead(LAYERS, CPU), LinearHead(LAYERS[:1], CPU, bias=False), MapHead(LAYERS[1:], (4, 5), CPU)]
+    alike = [LinearHead(LAYERS, CPU, "mse"), LinearHead(LAYERS[:1], CPU, "kl"), MapHead(LAYERS[1:], (4, 5), CPU, "mse")]
     for run, head in zip(runs, alike, strict=True):
         alone = HeadBank(IMAGES, CPU)
         single = alone.add(head, run.training)
@@ -66,7 +66,7 @@ def test_the_streams_batch_size_does_not_matter(per_batch: int) -> None:
     banks = []
     for size in (4, per_batch):
         bank = HeadBank(IMAGES, CPU)
-        run = bank.add(LinearHead(LAYERS, CPU, bias=False), training(loss="kl"))
+        run = bank.add(LinearHead(LAYERS, CPU, "kl"), training(loss="kl"))
         train(bank, size)
         assert len(run.step_loss) == 3 * math.ceil(IMAGES / 4)
         banks.append(run)
@@ -76,7 +76,7 @@ def test_the_streams_batch_size_does_not_matter(per_batch: int) -> None:
 
 def test_training_equals_a_plain_loop() -> None:
     bank = HeadBank(IMAGES, CPU)
-    run = bank.add(LinearHead(LAYERS, CPU), training())
+    run = bank.add(LinearHead(LAYERS, CPU, "mse"), training())
     train(bank, per_batch=4)
 
     features = {name: torch.cat([b.features[name] for b in stream(4)]) for name in ("fine", "coarse")}
@@ -86,7 +86,7 @@ def test_training_equals_a_plain_loop() -> None:
     }
     wide = torch.cat([resize(scaled["fine"], GRID), resize(scaled["coarse"], GRID)], 1)
     target = torch.cat([b.target() for b in stream(4)])
-    weight, bias = torch.zeros(10, requires_grad=True), torch.zeros((), requires_grad=True)
+    weight, bias = torch.zeros(10, requires_grad=True), torch.ones((), requires_grad=True)
     optimiser = torch.optim.Adam([weight, bias])
     steps, done = 3 * 3, 0
     for _ in range(3):
@@ -103,7 +103,7 @@ def test_training_equals_a_plain_loop() -> None:
 
 def test_loss_falls() -> None:
     bank = HeadBank(IMAGES, CPU)
-    runs = [bank.add(LinearHead(LAYERS, CPU), training(loss=loss, epochs=8)) for loss in ("mse", "kl")]
+    runs = [bank.add(LinearHead(LAYERS, CPU, loss), training(loss=loss, epochs=8)) for loss in ("mse", "kl")]
     train(bank, per_batch=4)
     for run in runs:
         assert len(run.epoch_loss) == 8

@@ -60,10 +60,10 @@ def test_a_plugin_that_breaks_the_contract_is_refused() -> None:
 
 
 def test_every_builtin_can_be_loaded() -> None:
-    from harness.backbone import BACKBONES
+    from harness._backbone import BACKBONES
+    from harness._probe import PROBES
     from harness.data.dataset import DATASETS
     from harness.metric_registry import METRICS
-    from harness.probe import PROBES
 
     assert {"ridge", "sgd", "pooled", "centre", "uniform", "observers"} <= set(PROBES.names())
     for found in (PROBES, BACKBONES, DATASETS, METRICS):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from harness._probe import Context, Probe, Trainer
 from harness.plan import NO_BACKBONE, Cell
-from harness.probe import Context, Probe, Trainer
 from harness.recipe import parse_recipe
 from harness.results import CellResult, ResultsFolder, Status
 

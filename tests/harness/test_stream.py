@@ -1,0 +1,132 @@
+"""The stream: batches of one size and one fold, seeded order, features no finer than the grid, bad images."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from backbones.resnet50 import ResNet50
+from harness.data.dataset import Dataset
+from harness.errors import DataError
+from harness.feature_cache import FeatureCache
+from harness.grid import no_finer_than
+from harness.stream import Stream, StreamSettings, assign_folds
+from harness.types import LayerSpec
+
+CPU = torch.device("cpu")
+LAYERS = (LayerSpec("layer1", 256, 4), LayerSpec("layer3", 1024, 16))
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """Seven landscape and four portrait images of noise."""
+    rng = np.random.default_rng(0)
+    sizes = [(64, 96)] * 7 + [(96, 64)] * 4
+    files = []
+    for i, size in enumerate(sizes):
+        files.append(tmp_path / f"{i}.png")
+        Image.fromarray(rng.integers(0, 255, (*size, 3), dtype=np.uint8)).save(files[-1])
+    points = rng.integers(0, 64, (2, 11 * 5)).astype(np.int32)
+    return Dataset(
+        name="noise",
+        split="train",
+        edition="custom",
+        points_kind="eye",
+        ids=np.arange(100, 111),
+        files=tuple(files),
+        height=np.array([h for h, _ in sizes], np.int32),
+        width=np.array([w for _, w in sizes], np.int32),
+        offset=np.arange(0, 56, 5),
+        row=points[0],
+        col=points[1],
+        observer=np.zeros(55, np.int32),
+    )
+
+
+def make(dataset: Dataset, cache: FeatureCache | None = None, **settings: object) -> Stream:
+    loaded = ResNet50(weights="random").load(CPU)
+    chosen = StreamSettings(**{"grid": 16, "folds": 2, "batch_size": 3, **settings})  # type: ignore[arg-type]
+    return Stream(dataset, chosen, CPU, loaded, LAYERS, cache)
+
+
+def test_a_pass_sees_every_image_once_in_batches_of_one_size_and_fold(dataset: Dataset) -> None:
+    seen: Counter[int] = Counter()
+    for batch in make(dataset).batches(epoch=0):
+        seen.update(batch.ids)
+        assert len(set(batch.folds)) == 1
+        assert batch.size in ((64, 96), (96, 64))
+        assert batch.grid == (batch.size[0] // 16, batch.size[1] // 16)
+        for layer in LAYERS:
+            features = batch.features[layer.name]
+            assert features.shape == (len(batch), layer.channels, *batch.grid)  # layer1 was finer than the grid
+            assert features.dtype == torch.float32
+    assert seen == Counter(dict.fromkeys(range(100, 111), 1))
+
+
+def test_order_is_seeded_by_the_epoch(dataset: Dataset) -> None:
+    stream = Stream(dataset, StreamSettings(folds=2, batch_size=2, seed=5), CPU)
+    orders = [[i for batch in stream.batches(epoch) for i in batch.ids] for epoch in (0, 0, 1, None)]
+    assert orders[0] == orders[1] != orders[2]
+    assert orders[3] == list(range(100, 111))
+
+
+def test_features_are_the_networks_averaged_over_the_grid(dataset: Dataset) -> None:
+    stream = make(dataset)
+    batch = next(stream.batches())
+    assert stream.backbone is not None
+    from harness.data.images import read_image
+
+    pixels = torch.stack([read_image(f, 0) for f in dataset.files[:3]])
+    native = stream.backbone.forward(stream.backbone.preprocessing(pixels, torch.float32), ["layer1"])["layer1"]
+    assert native.shape[-2:] == (16, 24)
+    torch.testing.assert_close(batch.features["layer1"], no_finer_than(native, (4, 6)), rtol=1e-4, atol=1e-4)
+
+
+def test_the_cache_replays_the_same_features_in_another_order(dataset: Dataset) -> None:
+    cached = make(dataset, FeatureCache())
+    by_id = {i: b.features["layer3"][k] for b in cached.batches(0) for k, i in enumerate(b.ids)}
+    again = list(cached.batches(1))
+    assert [i for b in again for i in b.ids] != list(by_id)
+    for batch in again:
+        for k, i in enumerate(batch.ids):
+            torch.testing.assert_close(batch.features["layer3"][k], by_id[i], rtol=0, atol=0)
+    assert cached.watch.seconds["cache"] > 0
+
+
+def test_worker_processes_give_the_same_batches(dataset: Dataset) -> None:
+    pairs = zip(make(dataset).batches(0), make(dataset, workers=2).batches(0), strict=True)
+    for a, b in pairs:
+        assert a.ids == b.ids
+        torch.testing.assert_close(a.features["layer3"], b.features["layer3"], rtol=0, atol=0)
+
+
+def test_a_bad_image_is_an_error_or_a_reported_skip(dataset: Dataset) -> None:
+    whole = dataset.files[2].read_bytes()
+    dataset.files[2].write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"102.*2\.png|2\.png.*102"):
+        list(make(dataset).batches(0))
+    lenient = make(dataset, FeatureCache(), on_bad="skip")
+    for epoch in range(2):  # the second pass comes from the cache
+        assert 102 not in {i for batch in lenient.batches(epoch) for i in batch.ids}
+    assert [s.id for s in lenient.skipped.values()] == [102]
+
+
+def test_an_image_that_changed_its_size_is_refused(dataset: Dataset) -> None:
+    Image.new("RGB", (50, 40)).save(dataset.files[0])
+    with pytest.raises(DataError, match=r"image 100 .*annotation says \(64, 96\)"):
+        list(make(dataset).batches())
+
+
+@given(st.lists(st.integers(0, 10**9), unique=True, min_size=1, max_size=60), st.integers(2, 7), st.integers(0, 9))
+def test_folds_are_balanced_and_depend_on_ids_only(ids: list[int], n_folds: int, seed: int) -> None:
+    folds = dict(zip(ids, assign_folds(ids, n_folds, seed), strict=True))
+    sizes = Counter(folds.values())
+    assert max(sizes.values()) - min(sizes.get(k, 0) for k in range(n_folds)) <= 1
+    assert dict(zip(ids[::-1], assign_folds(ids[::-1], n_folds, seed), strict=True)) == folds

@@ -1,0 +1,104 @@
+"""The command line as a user meets it: in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TINY = """
+name: tiny
+dataset: {reader: demo, train: 6, test: 3, height: 96, width: 128}
+backbones: [{name: resnet50, weights: random}]
+layers: [layer1]
+probes: [ridge, centre]
+grid: 16
+folds: 2
+workers: 0
+"""
+
+
+def salprobe(*arguments: str, columns: int = 120) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": str(columns), "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "harness", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> str:
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    return str(tmp_path / "tiny.yaml")
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = "import sys, harness.cli; print([m for m in ('torch', 'pandas', 'mlflow', 'pydantic') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+    done = salprobe("--help")
+    assert done.returncode == 0
+    for command in ("run", "list", "ui", "report", "doctor"):
+        assert f" {command} " in done.stdout
+
+
+def test_the_engine_imports_without_the_heavy_neighbours() -> None:
+    code = (
+        "import sys, harness.stream, harness.moments, harness.heads, harness.training, harness.evaluation\n"
+        "print([m for m in ('mlflow', 'timm', 'pycocotools', 'pandas', 'pydantic', 'sklearn') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_run_ends_with_a_table_and_where_everything_is(recipe: str, tmp_path: Path) -> None:
+    done = salprobe("run", recipe, "--out", str(tmp_path / "out"), "--no-track")
+    assert done.returncode == 0, done.stderr
+    assert "training: 6 images" in done.stdout
+    assert "layer1" in done.stdout
+    assert "synthetic" in done.stdout
+    assert f"results: {tmp_path / 'out' / 'tiny'}" in done.stdout
+    assert (tmp_path / "out" / "tiny" / "cells.parquet").exists()
+
+
+def test_dry_run_prints_the_plan_and_runs_nothing(recipe: str, tmp_path: Path) -> None:
+    done = salprobe("run", recipe, "--dry-run", "--out", str(tmp_path / "out"), "--limit", "4")
+    assert done.returncode == 0, done.stderr
+    for text in ("layer1", "ridge", "centre", "1 passes over 4 training images", "memory: about", "random(seed=0"):
+        assert text in done.stdout
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["run", "quikstart"], 2, "did you mean quickstart"),
+        (["run", "osie", "--dry-run"], 3, "dataset.root"),
+        (["run", "layers", "--set", "probes.0.alpha=1", "--dry-run"], 2, "probes.0.alpha: unknown key"),
+        (["run", "layers", "--device", "toaster"], 2, "device: 'toaster'"),
+        (["list", "gadgets"], 2, "probes, backbones, datasets, metrics, recipes"),
+        (["report", "nowhere"], 7, "nowhere"),
+    ],
+)
+def test_mistakes_are_told_in_words_with_an_exit_code(arguments: list[str], code: int, message: str) -> None:
+    done = salprobe(*arguments)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["probes", "backbones", "datasets", "metrics", "recipes"])
+def test_list(kind: str) -> None:
+    known = {"probes": "ridge", "backbones": "resnet50", "datasets": "salicon", "metrics": "auc", "recipes": "osie"}
+    for verbose in ([], ["-v"]):
+        done = salprobe("list", kind, *verbose)
+        assert done.returncode == 0, done.stderr
+        assert known[kind] in done.stdout
+
+
+def test_doctor(tmp_path: Path) -> None:
+    done = salprobe("doctor", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stdout
+    for text in ("torch", "cpu:", "resnet50 weights caffe", "is writable", "probes: "):
+        assert text in done.stdout
