@@ -5,6 +5,7 @@ Predictions are brought to the stimulus' own resolution (bilinear, pixel centres
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 from collections import Counter
@@ -15,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from harness.calibration import Calibration
 from harness.grid import resize
-from harness.metrics import Metric, why_unscored
+from harness.ground_truth import GroundTruth, Pool
+from harness.metrics import Metric, rank, why_unscored
 from harness.readout import Readout
 from harness.stream import Stream
 from harness.timing import Stopwatch
@@ -64,62 +67,117 @@ def evaluate(
     stream: Stream,
     metrics: Sequence[Metric],
     progress: Progress,
+    *,
+    calibrations: Mapping[str, Calibration] | None = None,
     pictured: Collection[int] = (),
 ) -> dict[str, Scores]:
-    """Score every readout on every image of the stream; a readout that raises fails alone."""
-    readouts = {key: readout.to(stream.device) for key, readout in readouts.items()}
-    scores = {key: Scores() for key in readouts}
-    if not readouts:
-        return scores
-    with progress.phase("evaluating", len(stream.dataset)) as bar, torch.inference_mode():
-        for batch in stream.batches():
-            for key, readout in readouts.items():
-                if scores[key].error is None:
-                    _score(readout, batch, metrics, scores[key], pictured)
-            bar.advance(len(batch))
-    return scores
+    """Score every readout on every image of the stream; a readout that raises fails alone.
+
+    A metric of log densities is nan for a readout that has neither a density nor a calibration.
+    """
+    desks = [_Desk(key, readout.to(stream.device), (calibrations or {}).get(key)) for key, readout in readouts.items()]
+    if desks:
+        pool = Pool(stream.dataset, stream.device)
+        with progress.phase("evaluating", len(stream.dataset)) as bar, torch.inference_mode():
+            for batch in stream.batches():
+                truth = GroundTruth(batch, batch, pool)
+                for desk in desks:
+                    if desk.scores.error is None:
+                        desk.score(batch, truth, metrics, pictured)
+                bar.advance(len(batch))
+    return {desk.key: desk.scores for desk in desks}
 
 
-def stimulus_maps(readout: Readout, batch: Batch) -> Float[Tensor, "b h w"]:
-    """The readout's maps at the stimulus' own resolution, float32."""
-    return resize(readout(batch).float(), batch.size)
+def stimulus_maps(maps: Tensor, batch: Batch) -> Float[Tensor, "b h w"]:
+    """A readout's maps at the stimulus' own resolution, float32."""
+    return resize(maps.float(), batch.size)
 
 
-def _score(
-    readout: Readout, batch: Batch, metrics: Sequence[Metric], scores: Scores, pictured: Collection[int]
-) -> None:
-    try:
-        with scores.watch("predict", batch.device):
-            maps = stimulus_maps(readout, batch)
-            truth = readout.scored_against(batch)
-        with scores.watch("score", batch.device):
-            values = {metric.name: _compute(metric, maps, truth) for metric in metrics}
-            reasons = _reasons(maps, truth, values)
-    except Exception as error:
-        scores.error = f"{type(error).__name__}: {error}"
-        log.debug("readout failed", exc_info=error)
-        return
-    for i, image_id in enumerate(batch.ids):
-        scores.unscored.update(reasons[i])
-        row = {name: column[i] for name, column in values.items()}
-        scores.rows.append({"image_id": image_id, **row, "unscored": "; ".join(reasons[i]) or None})
-        if image_id in pictured:
-            scores.predictions[image_id] = maps[i].cpu().numpy()
-            scores.densities[image_id] = truth.density.values[i].cpu().numpy()
+@dataclass
+class _Desk:
+    """One readout being scored."""
+
+    key: str
+    readout: Readout
+    calibration: Calibration | None
+    scores: Scores = field(default_factory=Scores)
+
+    def score(self, batch: Batch, truth: GroundTruth, metrics: Sequence[Metric], pictured: Collection[int]) -> None:
+        """Score the batch; an exception becomes the readout's error."""
+        try:
+            with self.scores.watch("predict", batch.device):
+                maps = stimulus_maps(self.readout(batch), batch)
+                scored = self.readout.scored_against(batch)
+                if scored is not batch:
+                    truth = GroundTruth(scored, batch, truth.pool)
+            with self.scores.watch("score", batch.device):
+                values = self._values(maps, batch, truth, metrics)
+                reasons = _reasons(maps, truth, values, metrics)
+        except Exception as error:
+            self.scores.error = f"{type(error).__name__}: {error}"
+            log.debug("readout %s failed", self.key, exc_info=error)
+            return
+        self._note(batch, values, reasons)
+        for i, image_id in enumerate(batch.ids):
+            if image_id in pictured:
+                self.scores.predictions[image_id] = maps[i].cpu().numpy()
+                self.scores.densities[image_id] = truth.density.values[i].cpu().numpy()
+
+    def _values(
+        self, maps: Tensor, batch: Batch, truth: GroundTruth, metrics: Sequence[Metric]
+    ) -> dict[str, list[float]]:
+        ranks = rank(maps, truth.fixations) if any(metric.shares_ranks for metric in metrics) else None
+        values = {}
+        for metric in metrics:
+            given = [getattr(truth, need) for need in metric.needs if need != "generator"]
+            if metric.scores == "log_density":
+                log_density = self._log_density(maps, batch)
+                result = torch.full((len(batch),), math.nan)
+                if log_density is not None:
+                    result = metric.function(log_density, *given)
+            elif "generator" in metric.needs:
+                result = self._seeded(metric, maps, given, batch)
+            else:
+                result = metric.function(maps, *given, **({"ranks": ranks} if metric.shares_ranks else {}))
+            values[metric.name] = [float(value) for value in result.tolist()]
+        return values
+
+    def _log_density(self, maps: Tensor, batch: Batch) -> Tensor | None:
+        own = self.readout.log_density(batch)
+        if own is not None or self.calibration is None:
+            return own
+        plain = self.readout.link == "identity"
+        logits = maps if plain else stimulus_maps(self.readout.logits(batch), batch)
+        return self.calibration.log_density(logits, batch)
+
+    def _seeded(self, metric: Metric, maps: Tensor, given: list[Any], batch: Batch) -> Tensor:
+        """A sampled metric, image by image, each from a seed of the cell and the image."""
+        results = []
+        for i, image_id in enumerate(batch.ids):
+            seed = int.from_bytes(hashlib.sha256(f"{self.key}/{metric.name}/{image_id}".encode()).digest()[:8], "big")
+            generator = torch.Generator().manual_seed(seed % 2**63)
+            one = [type(x)(x.values[i : i + 1]) for x in given]
+            results.append(metric.function(maps[i : i + 1], *one, generator=generator))
+        return torch.cat(results)
+
+    def _note(self, batch: Batch, values: Mapping[str, list[float]], reasons: list[list[str]]) -> None:
+        for i, image_id in enumerate(batch.ids):
+            self.scores.unscored.update(reasons[i])
+            row = {name: column[i] for name, column in values.items()}
+            self.scores.rows.append({"image_id": image_id, **row, "unscored": "; ".join(reasons[i]) or None})
 
 
-def _compute(metric: Metric, maps: Tensor, truth: Batch) -> list[float]:
-    values = metric.function(maps, *[getattr(truth, need) for need in metric.needs])
-    return [float(value) for value in values.tolist()]
-
-
-def _reasons(maps: Tensor, truth: Batch, values: Mapping[str, list[float]]) -> list[list[str]]:
+def _reasons(
+    maps: Tensor, truth: GroundTruth, values: Mapping[str, list[float]], metrics: Sequence[Metric]
+) -> list[list[str]]:
     """For each image, "metric: reason" of every score that is not a number."""
     found: list[list[str]] = [[] for _ in range(len(maps))]
-    for name, column in values.items():
+    for metric in metrics:
+        column = values[metric.name]
         if any(math.isnan(value) for value in column):
-            causes = why_unscored(name, maps, truth.fixations, truth.density)
+            causes = why_unscored(metric.name, maps, truth.fixations, truth.density)
+            otherwise = "no density" if metric.scores == "log_density" else "not a number"
             for i, value in enumerate(column):
                 if math.isnan(value):
-                    found[i].append(f"{name}: {causes[i] or 'not a number'}")
+                    found[i].append(f"{metric.name}: {causes[i] or otherwise}")
     return found

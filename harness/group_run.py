@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from harness.calibration import calibrate
 from harness.data.images import read_image
 from harness.evaluation import Scores, evaluate
 from harness.feature_cache import FeatureCache
@@ -82,8 +83,17 @@ class GroupRun:
         students = Classroom(cells, training).teach(self.progress)
         testing = Stream(self.test, settings, self.device, loaded, self.group.layers, None, scoring_watch)
         readouts = {s.key: s.readout for s in students if s.readout is not None and s.error is None}
-        pictured = pictured_ids(self.test, recipe.pictures)
-        scores = evaluate(readouts, testing, self.plan.metrics, self.progress, pictured)
+        calibrations = {}
+        if any(metric.scores == "log_density" for metric in self.plan.metrics):
+            calibrations = calibrate(readouts, training, self.progress)
+        scores = evaluate(
+            readouts,
+            testing,
+            self.plan.metrics,
+            self.progress,
+            calibrations=calibrations,
+            pictured=pictured_ids(self.test, recipe.pictures),
+        )
         for skipped in (*training.skipped.values(), *testing.skipped.values()):
             self.progress.say(f"skipped image {skipped.id} ({skipped.file}): {skipped.reason}")
         phases = {f"train_{k}": v for k, v in watch.seconds.items()}

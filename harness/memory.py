@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,8 +66,9 @@ def cache_fits(wanted: int, recipe: Recipe) -> bool:
     return 0 < wanted <= recipe.cache.budget_gib * GIB
 
 
+@cache
 def resident_bytes() -> int:
-    """This process' memory now, where the system tells, else its peak."""
+    """This process' memory when first asked, before any run, where the system tells, else its peak."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     except OSError:

@@ -30,6 +30,8 @@ class Readout(ABC):
 
     kind: ClassVar[str]
     layers: tuple[str, ...] = ()
+    link: str = "identity"
+    """The pointwise function between `logits` and the maps."""
     info: dict[str, Any]
     """How it came about (chosen alpha, the sweep, loss curves, warnings), JSON-able; saved beside the weights."""
 
@@ -41,6 +43,14 @@ class Readout(ABC):
     @abstractmethod
     def __call__(self, batch: Batch) -> Float[Tensor, "b h w"]:
         """The saliency maps."""
+
+    def logits(self, batch: Batch) -> Float[Tensor, "b h w"]:
+        """The maps before a pointwise link, if there is one: what is calibrated into a density."""
+        return self(batch)
+
+    def log_density(self, batch: Batch) -> Float[Tensor, "b h w"] | None:
+        """The log of a density at the stimulus' own resolution, for readouts that have one; None: calibrate."""
+        return None
 
     def scored_against(self, batch: Batch) -> Batch:
         """The ground truth these maps are scored against: the batch itself, unless the readout used part of it."""
@@ -85,13 +95,15 @@ class LinearReadout(Readout, kind="linear"):
 
     def __call__(self, batch: Batch) -> Float[Tensor, "b h w"]:
         """Maps on the batch's fitting grid."""
+        return linked(self.logits(batch), self.link)
+
+    def logits(self, batch: Batch) -> Float[Tensor, "b h w"]:
+        """Maps before the link."""
         total = torch.full((len(batch), *batch.grid), self.bias, device=batch.device)
         for name, weight in self.weights.items():
             x = position_terms(batch.grid, batch.device)[None] if name == POSITION else batch.features[name]
             own = torch.einsum("bchw,c->bhw", x, weight.to(x.dtype)).float()
             total = total + resize(own, batch.grid)
-        if self.link == "exp":
-            return torch.exp(total - total.amax(dim=(1, 2), keepdim=True))
         return total
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -126,12 +138,14 @@ class MapReadout(Readout, kind="map"):
 
     def __call__(self, batch: Batch) -> Float[Tensor, "b h w"]:
         """Maps on the readout's own raster."""
+        return linked(self.logits(batch), self.link)
+
+    def logits(self, batch: Batch) -> Float[Tensor, "b h w"]:
+        """Maps before the link."""
         total = self.bias[None].float().expand(len(batch), -1, -1)
         for name, weight in self.weights.items():
             pooled = batch.features[name].float().mean(dim=(2, 3))
             total = total + torch.einsum("bc,chw->bhw", pooled, weight)
-        if self.link == "exp":
-            return torch.exp(total - total.amax(dim=(1, 2), keepdim=True))
         return total
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -144,6 +158,11 @@ class MapReadout(Readout, kind="map"):
         """The inverse of `state`."""
         weights = {name: tensors[f"weight.{name}"] for name in settings["layers"]}
         return cls(tensors["bias"], weights, link=settings["link"])
+
+
+def linked(logits: Float[Tensor, "b h w"], link: str) -> Float[Tensor, "b h w"]:
+    """The link: identity, or exp scaled to a maximum of 1 an image."""
+    return torch.exp(logits - logits.amax(dim=(1, 2), keepdim=True)) if link == "exp" else logits
 
 
 POSITION = "position"

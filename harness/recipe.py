@@ -89,7 +89,7 @@ class Recipe(_Strict):
     backbones: list[LayeredEntry] = []
     layers: Annotated[list[LayerSet], Field(min_length=1)] = ["each", "all"]
     probes: Annotated[list[LayeredEntry], Field(min_length=1)]
-    metrics: Annotated[list[str], Field(min_length=1)] = ["cc", "auc", "nss", "sim", "kld"]
+    metrics: Annotated[list[str], Field(min_length=1)] = ["cc", "auc", "nss", "sim", "kld", "ig", "sauc", "auc_judd"]
     input: InputSize = InputSize()
     grid: PositiveInt | tuple[PositiveInt, PositiveInt] = 32
     """The fitting grid: stimulus pixels a cell (32: 15 x 20 on a 480 x 640 image), or fixed (rows, columns)."""

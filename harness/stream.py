@@ -73,12 +73,12 @@ class Stream:
         if self.backbone is not None:
             prepare(self.backbone, self.settings.precision)
 
-    def batches(self, epoch: int | None = None) -> Iterator[Batch]:
-        """One pass. Every batch holds images of one size and one fold; the order is seeded by `epoch`.
+    def batches(self, epoch: int | None = None, rows: Sequence[int] | None = None) -> Iterator[Batch]:
+        """One pass, over all images or over some rows. Every batch holds images of one size and one fold.
 
-        `epoch=None` keeps the dataset's order as far as sizes allow: the evaluation pass.
+        The order is seeded by `epoch`; `epoch=None` keeps the dataset's order as far as sizes allow.
         """
-        plan = self._plan(epoch)
+        plan = self._plan(epoch, rows)
         if self.backbone is None:
             yield from (self._batch(rows, {}) for rows in plan)
         elif self.cache is not None and self.cache.complete:
@@ -90,7 +90,7 @@ class Stream:
                     yield self._batch(known, features)
         else:
             yield from self._through_backbone(plan)
-            if self.cache is not None:
+            if self.cache is not None and rows is None:
                 self.cache.close()
 
     def _through_backbone(self, plan: list[list[int]]) -> Iterator[Batch]:
@@ -157,9 +157,9 @@ class Stream:
             device=self.device,
         )
 
-    def _plan(self, epoch: int | None) -> list[list[int]]:
+    def _plan(self, epoch: int | None, rows: Sequence[int] | None) -> list[list[int]]:
         """The rows of every batch. The order of images does not depend on the batch size."""
-        order = list(range(len(self.dataset)))
+        order = list(range(len(self.dataset)) if rows is None else rows)
         if epoch is not None:
             random.Random(f"{self.settings.seed}/{epoch}").shuffle(order)
         alike: dict[tuple[Size, int], list[int]] = {}
@@ -169,7 +169,7 @@ class Stream:
         if epoch is None:
             blocks = list(alike.values())
         else:
-            blocks = [rows[i : i + BLOCK] for rows in alike.values() for i in range(0, len(rows), BLOCK)]
+            blocks = [same[i : i + BLOCK] for same in alike.values() for i in range(0, len(same), BLOCK)]
             random.Random(f"{self.settings.seed}/{epoch}/blocks").shuffle(blocks)
         step = self.settings.batch_size
         return [block[i : i + step] for block in blocks for i in range(0, len(block), step)]

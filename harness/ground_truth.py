@@ -1,0 +1,121 @@
+"""What a map is scored against: its own gaze, and everybody's gaze on the other images of the split.
+
+The pool of other images carries their points to this image's size by relative position (pixel centres) and leaves
+this image's own points out. It gives sAUC its negatives and IG its baseline.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.density import blur_to_grid
+from harness.metrics import Density, FixationCounts
+from harness.types import Batch, Size
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+    from harness.data.dataset import Dataset
+
+
+class Pool:
+    """All gaze points of a split in relative positions, counted per pixel of any size that is asked for."""
+
+    def __init__(self, dataset: Dataset, device: torch.device) -> None:
+        self.device = device
+        self.n_images, self.n_points = len(dataset), len(dataset.row)
+        self._sources = _histograms(dataset)
+        self._counts: dict[Size, Tensor] = {}
+
+    def counts(self, size: Size) -> Int[Tensor, "h w"]:
+        """Every image's points carried to that size, int32."""
+        if size not in self._counts:
+            total = np.zeros(size, np.int32)
+            for source, (row, col, count) in self._sources.items():
+                np.add.at(total, (_carried(row, source[0], size[0]), _carried(col, source[1], size[1])), count)
+            self._counts[size] = torch.from_numpy(total).to(self.device)
+        return self._counts[size]
+
+    def others(self, batch: Batch) -> FixationCounts:
+        """For each image of the batch (all of this split) the points of all other images."""
+        return FixationCounts(self.counts(batch.size) - batch.fixations.values)
+
+    def log_prior(self, batch: Batch, grid: Size | None = None, *, leave_out: bool) -> Float[Tensor, "b h w"]:
+        """Natural log of the centre prior: the pooled points blurred, plus one uniform point an image; sums to 1.
+
+        `leave_out` takes each image's own points away first: for images that are themselves in the pool.
+        """
+        grid = grid or batch.size
+        pooled = self._blurred(batch.size, batch.sigma, grid).expand(len(batch), -1, -1)
+        images = self.n_images
+        if leave_out:
+            pooled = (pooled - blur_to_grid(batch.fixations.values.float(), batch.sigma, grid)).clamp(min=0)
+            images -= 1
+        # the uniform share keeps a fixation where nobody else looked from costing infinity
+        pooled = pooled + max(images, 1) / (batch.size[0] * batch.size[1])
+        return (pooled / pooled.sum(dim=(1, 2), keepdim=True)).log()
+
+    def describe(self) -> dict[str, Any]:
+        """How the pool is recorded with results."""
+        return {
+            "images": self.n_images,
+            "points": self.n_points,
+            "positions": "relative to each image's size, own image left out",
+        }
+
+    def _blurred(self, size: Size, sigma: float, grid: Size) -> Float[Tensor, "1 h w"]:
+        return blur_to_grid(self.counts(size)[None].float(), sigma, grid)
+
+
+@dataclass(frozen=True, eq=False)
+class GroundTruth:
+    """Everything a metric may need; each is computed when first asked for."""
+
+    scored: Batch
+    """The gaze a map is scored against: all of an image's, or the half that a readout did not use."""
+    images: Batch
+    """The same images with all of their gaze."""
+    pool: Pool
+
+    @property
+    def density(self) -> Density:
+        """Blurred gaze."""
+        return self.scored.density
+
+    @property
+    def fixations(self) -> FixationCounts:
+        """Points per pixel."""
+        return self.scored.fixations
+
+    @cached_property
+    def nonfixations(self) -> FixationCounts:
+        """sAUC's negatives: the other images' points."""
+        return self.pool.others(self.images)
+
+    @cached_property
+    def baseline(self) -> Float[Tensor, "b h w"]:
+        """IG's baseline: log of the centre prior, leave-one-image-out."""
+        return self.pool.log_prior(self.images, leave_out=True)
+
+
+def _histograms(dataset: Dataset) -> dict[Size, tuple[Any, Any, Any]]:
+    """(row, col, count) of the fixated pixels, for every image size of the split."""
+    per_image = np.diff(dataset.offset)
+    height, width = (np.repeat(side, per_image).astype(np.int64) for side in (dataset.height, dataset.width))
+    found = {}
+    for size in sorted({dataset.size(i) for i in range(len(dataset))}):
+        here = (height == size[0]) & (width == size[1])
+        flat = dataset.row[here].astype(np.int64) * size[1] + dataset.col[here]
+        pixel, count = np.unique(flat, return_counts=True)
+        found[size] = (pixel // size[1], pixel % size[1], count.astype(np.int32))
+    return found
+
+
+def _carried(position: Any, source: int, target: int) -> Any:
+    return ((2 * position + 1) * target // (2 * source)).astype(np.int64)

@@ -1,0 +1,101 @@
+"""Which stored map belongs to which stimulus: by the stimulus' file stem, else by its id."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.data.dataset import Dataset
+from harness.errors import DataError
+from harness.predictions.decode import ARRAYS, IMAGES
+from harness.predictions.salicon_json import read_results
+from harness.predictions.stored import FileMap, StoredMap, npz_maps
+
+Named = dict[str, list[StoredMap]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The maps of a dataset's images."""
+
+    maps: Mapping[int, StoredMap]
+    """By image id."""
+    missing: Sequence[tuple[int, str]]
+    """(id, file) of every image without a map."""
+    unused: int
+    """Maps that belong to no image of the dataset."""
+
+
+def find_maps(predictions: Path, dataset: Dataset) -> Found:
+    """Match a folder, an .npz or a SALICON results .json with the images; raises DataError for an ambiguous name.
+
+    A file named by its id counts only if no other stimulus has that stem. Names are compared in Unicode's composed
+    form, because some file systems decompose them.
+    """
+    if predictions.suffix.lower() == ".json" and predictions.is_file():
+        by_id = read_results(predictions)
+        maps = {int(id_): by_id[int(id_)] for id_ in dataset.ids if int(id_) in by_id}
+        return _found(maps, dataset, len(by_id))
+    named = _names(_stored(predictions))
+    stems = [_normal(file.stem) for file in dataset.files]
+    unique = {stem for stem, n in Counter(stems).items() if n == 1}
+    maps = {}
+    for id_, stem in zip(map(int, dataset.ids), stems, strict=True):
+        of_stem = named.get(stem, []) if stem in unique else []
+        of_id = named.get(str(id_), []) if str(id_) not in stems else []
+        if candidates := of_stem or of_id:
+            maps[id_] = _only(candidates, id_)
+    return _found(maps, dataset, len({stored.where for group in named.values() for stored in group}))
+
+
+def _found(maps: Mapping[int, StoredMap], dataset: Dataset, total: int) -> Found:
+    files = zip(map(int, dataset.ids), dataset.files, strict=True)
+    missing = [(id_, file.name) for id_, file in files if id_ not in maps]
+    return Found(maps, missing, total - len(maps))
+
+
+def _only(candidates: list[StoredMap], image_id: int) -> StoredMap:
+    if len(candidates) > 1:
+        names = ", ".join(stored.where for stored in candidates[:4])
+        raise DataError(f"image {image_id} has {len(candidates)} maps: {names}; keep one")
+    return candidates[0]
+
+
+def _stored(predictions: Path) -> Iterator[tuple[str, StoredMap]]:
+    """(name, map) of everything below a folder, or in one .npz; an archive's only array also has the archive's name."""
+    for path in _files(predictions):
+        if path.suffix.lower() != ".npz":
+            yield path.stem, FileMap(path)
+            continue
+        arrays = npz_maps(path)
+        yield from ((array.key, array) for array in arrays)
+        if len(arrays) == 1 and arrays[0].key != path.stem:
+            yield path.stem, arrays[0]
+
+
+def _files(predictions: Path) -> Iterator[Path]:
+    if predictions.is_file() and predictions.suffix.lower() == ".npz":
+        yield predictions
+        return
+    if not predictions.is_dir():
+        raise DataError(f"{predictions} is no folder of maps, no .npz and no SALICON results .json")
+    for folder, subfolders, names in os.walk(predictions):
+        subfolders.sort()
+        for name in sorted(names):
+            if not name.startswith(".") and Path(name).suffix.lower() in (*IMAGES, *ARRAYS):
+                yield Path(folder) / name
+
+
+def _names(stored: Iterable[tuple[str, StoredMap]]) -> Named:
+    named: Named = defaultdict(list)
+    for name, one in stored:
+        named[_normal(name)].append(one)
+    return named
+
+
+def _normal(name: str) -> str:
+    return unicodedata.normalize("NFC", name)

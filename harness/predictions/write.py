@@ -1,0 +1,150 @@
+"""Maps to files, one image after the other: memory does not grow with their number."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal, Self
+
+import numpy as np
+from PIL import Image
+
+from harness.errors import DataError, ResultsError
+from harness.predictions.salicon_json import result_entry
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Format = Literal["npy", "npz", "png", "tiff", "salicon-json"]
+
+
+class MapWriter(ABC):
+    """Takes maps by name and image id; what it writes is complete when the `with` block ends without an error."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        """Nothing to finish."""
+
+    @abstractmethod
+    def add(self, name: str, image_id: int, plane: NDArray[np.float32]) -> None:
+        """Write one map (height, width)."""
+
+
+class _OneEach(MapWriter):
+    """A file a map."""
+
+    def __init__(self, folder: Path, suffix: str, encode: Callable[[NDArray[np.float32]], bytes]) -> None:
+        super().__init__(folder)
+        self.suffix, self.encode = suffix, encode
+
+    def add(self, name: str, image_id: int, plane: NDArray[np.float32]) -> None:
+        (self.folder / f"{name}{self.suffix}").write_bytes(self.encode(plane))
+
+
+class _OneForAll(MapWriter):
+    """One file, written beside its place and moved there at the end."""
+
+    def __init__(self, folder: Path, file: str) -> None:
+        super().__init__(folder)
+        self.path, self.partial = folder / file, folder / f".{file}.{os.getpid()}"
+        self.file: IO[bytes] = self.partial.open("wb")
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        self.finish()
+        self.file.close()
+        if error is None:
+            self.partial.replace(self.path)
+        else:
+            self.partial.unlink()
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Write what comes after the last map."""
+
+
+class _Npz(_OneForAll):
+    """predictions.npz, an uncompressed array a stimulus."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "predictions.npz")
+        self.archive = zipfile.ZipFile(self.file, "w")
+
+    def add(self, name: str, image_id: int, plane: NDArray[np.float32]) -> None:
+        self.archive.writestr(f"{name}.npy", _npy(plane))
+
+    def finish(self) -> None:
+        self.archive.close()
+
+
+class _SaliconJson(_OneForAll):
+    """predictions.json in the format of `salicon_json`: 8 bit grey PNGs of the stimulus' size."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "predictions.json")
+        self.before = "[\n"
+
+    def add(self, name: str, image_id: int, plane: NDArray[np.float32]) -> None:
+        self.file.write((self.before + result_entry(image_id, _png(plane))).encode())
+        self.before = ",\n"
+
+    def finish(self) -> None:
+        self.file.write(b"\n]\n" if self.before == ",\n" else b"[]\n")
+
+
+FORMATS: dict[str, Callable[[Path], MapWriter]] = {
+    "npy": lambda folder: _OneEach(folder, ".npy", _npy),
+    "npz": _Npz,
+    "png": lambda folder: _OneEach(folder, ".png", _png),
+    "tiff": lambda folder: _OneEach(folder, ".tiff", _tiff),
+    "salicon-json": _SaliconJson,
+}
+EIGHT_BIT = ("png", "salicon-json")
+"""Formats that hold each map scaled to 0..255 and rounded: ranks tie, and scores change in the third decimal."""
+
+
+def writer_for(format: str, folder: Path) -> MapWriter:
+    """A writer into an empty or new folder; raises ResultsError for a full one: old maps would be taken for new."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise ResultsError(f"{folder} is not empty; choose another --out")
+        return FORMATS[format](folder)
+    except OSError as error:
+        raise ResultsError(f"cannot write maps into {folder}: {error}; choose another --out") from error
+
+
+def to_grey(plane: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """The map scaled to its own extremes, 0..255; a constant map is 0. Raises DataError for NaN and infinity."""
+    if not np.isfinite(plane).all():
+        raise DataError("the map holds NaN or infinity, which 8 bits cannot; export it as npy, npz or tiff")
+    low, high = float(plane.min()), float(plane.max())
+    return np.rint((plane.astype(np.float64) - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
+
+
+def _npy(plane: NDArray[np.float32]) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, plane, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _png(plane: NDArray[np.float32]) -> bytes:
+    return _image(Image.fromarray(to_grey(plane)), "PNG")
+
+
+def _tiff(plane: NDArray[np.float32]) -> bytes:
+    return _image(Image.fromarray(plane), "TIFF")
+
+
+def _image(image: Image.Image, format: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format=format)
+    return buffer.getvalue()
