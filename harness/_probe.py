@@ -84,6 +84,8 @@ class Probe(ABC):
     name: ClassVar[str] = "?"
     reads: ClassVar[Literal["layers", "gaze"]] = "layers"
     """"layers": a cell for every layer set of every backbone. "gaze": no network, a cell for each dataset."""
+    bound: ClassVar[Literal["floor", "ceiling"] | None] = None
+    """Whether its scores are the floor or the ceiling of what there is to explain; a run's first of each counts."""
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     @property

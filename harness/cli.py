@@ -84,6 +84,46 @@ def report_command(
     commands.write_report(folders, out)
 
 
+@app.command("score")
+def score_command(
+    predictions: Annotated[
+        Path, typer.Option("--predictions", "-p", help="A folder of maps, one .npz, or a SALICON results .json.")
+    ],
+    dataset: Annotated[str, typer.Option("--dataset", "-d", help="A recipe (its data and metrics) or a dataset.")],
+    overrides: Overrides = None,
+    out: Out = Path("results"),
+    name: Annotated[str | None, typer.Option(help="What to call the maps; by default as their folder.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Use only N held-out images.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse maps of another size, do not resize them.")] = False,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Count images without a map as unscored.")
+    ] = False,
+    density: Annotated[
+        bool, typer.Option("--density", help="The maps are densities: compute information gain, too.")
+    ] = False,
+) -> None:
+    """Score maps made by any model with the evaluation of `run`; png, jpg, tiff, npy or npz, named like the images."""
+    from harness import commands
+
+    chosen = [*(overrides or []), *([f"limit={limit}"] if limit is not None else [])]
+    how = {"strict": strict, "allow_missing": allow_missing, "density": density}
+    sys.exit(commands.score_maps(predictions, dataset, chosen, out, name, **how))
+
+
+@app.command("export")
+def export_command(
+    folder: Annotated[Path, typer.Argument(help="The folder of a run, e.g. results/osie.")],
+    cell: Annotated[str, typer.Option("--cell", "-c", help='A cell by key or label, or part of it: "layer3 ridge".')],
+    out: Annotated[Path, typer.Option("--out", "-o", help="An empty or new folder for the maps.")],
+    format: Annotated[str, typer.Option("--format", "-f", help="npy, npz, png, tiff or salicon-json.")] = "npy",
+    overrides: Overrides = None,
+) -> None:
+    """Write a finished cell's maps on the held-out images, at the images' own resolution."""
+    from harness import commands
+
+    commands.export_maps(folder, cell, format, out, overrides or [])
+
+
 @app.command("doctor")
 def doctor_command(out: Out = Path("results")) -> None:
     """Check versions, devices, weights, plugins and whether results can be written."""
@@ -94,6 +134,8 @@ def doctor_command(out: Out = Path("results")) -> None:
 
 def main() -> None:
     """Run the command line; declared errors become a message and their exit code, never a traceback."""
+    # OpenMP's threads spin while they wait: where others use the cores too, small operations become 100x slower
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(level=os.environ.get("SALPROBE_LOG", "WARNING").upper(), format="%(levelname)s: %(message)s")
     try:
         app()

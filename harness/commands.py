@@ -11,13 +11,16 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.errors import TrackingError
+from harness.export import export_cell
 from harness.group_run import stream_settings
 from harness.memory import cache_fits, estimate, gib, peak_bytes
 from harness.plan import Plan, make_plan
+from harness.predictions import EIGHT_BIT
 from harness.progress import progress_for
 from harness.recipe import load_recipe
 from harness.registry import Registry
 from harness.run import choose_device, read_split, run
+from harness.score import Scoring, label_for, plan_for
 from harness.tracking import MlflowObserver, ui_command, ui_environment
 
 REPORTS: Registry[Callable[..., Any]] = Registry("report", "salprobe.reports")
@@ -30,9 +33,8 @@ def run_recipe(name: str, overrides: Sequence[str], out: Path) -> int:
     plan = make_plan(load_recipe(name, overrides))
     progress = progress_for(console)
     recipe = plan.recipe
-    if plan.reader.label != plan.reader.name:
-        progress.say(f"dataset: {plan.reader.label}")
-    progress.say(f"{recipe.name}: {len(plan.cells)} cells on {choose_device(recipe.device)}")
+    device = choose_device(recipe.device)
+    progress.say(f"{recipe.name}: {len(plan.cells)} cells, dataset {plan.reader.label}, device {device}")
     tracker = MlflowObserver() if recipe.tracking.enabled else None
     outcome = run(plan, out, progress, [tracker] if tracker else [])
     REPORTS.get("terminal")(outcome.folder, console)
@@ -73,6 +75,27 @@ def dry_run(name: str, overrides: Sequence[str]) -> None:
             f"{gib(peak.statistics)}, batch {gib(peak.batch)}, {kept})",
             highlight=False,
         )
+
+
+def score_maps(
+    predictions: Path, dataset: str, overrides: Sequence[str], out: Path, name: str | None, **how: bool
+) -> int:
+    """Score maps from files, print them as a leaderboard, return the exit code: non-zero if scoring failed."""
+    console = Console()
+    scoring = Scoring(predictions, plan_for(dataset, overrides), name or label_for(predictions), **how)
+    result, folder = scoring.run(out, progress_for(console))
+    REPORTS.get("terminal")(folder, console)
+    console.print(f"results: {folder}", soft_wrap=True, highlight=False)
+    return CELLS_FAILED if result.status == "failed" else OK
+
+
+def export_maps(folder: Path, cell: str, format: str, out: Path, overrides: Sequence[str]) -> None:
+    """Write a cell's maps and say what they are."""
+    console = Console()
+    done = export_cell(folder, cell, format, out, progress_for(console), overrides)
+    scale = "8 bit, each map scaled to 0..255" if format in EIGHT_BIT else "float32"
+    words = f"{done.images} maps of {done.label} ({done.key}) as {format}, {scale}: {out.resolve()}"
+    console.print(words, soft_wrap=True, highlight=False, markup=False)
 
 
 def start_ui(out: Path, port: int) -> int:

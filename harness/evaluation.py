@@ -9,8 +9,10 @@ import hashlib
 import logging
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -75,17 +77,29 @@ def evaluate(
 
     A metric of log densities is nan for a readout that has neither a density nor a calibration.
     """
-    desks = [_Desk(key, readout.to(stream.device), (calibrations or {}).get(key)) for key, readout in readouts.items()]
+    fitted, seed = calibrations or {}, stream.settings.seed
+    desks = [_Desk(key, readout.to(stream.device), fitted.get(key), seed) for key, readout in readouts.items()]
     if desks:
         pool = Pool(stream.dataset, stream.device)
-        with progress.phase("evaluating", len(stream.dataset)) as bar, torch.inference_mode():
+        workers = torch.get_num_threads() if stream.device.type == "cpu" else 1
+        with progress.phase("evaluating", len(stream.dataset)) as bar, ThreadPoolExecutor(workers) as threads:
             for batch in stream.batches():
                 truth = GroundTruth(batch, batch, pool)
-                for desk in desks:
-                    if desk.scores.error is None:
-                        desk.score(batch, truth, metrics, pictured)
+                truth.prepare({need for metric in metrics for need in metric.needs})
+                _side_by_side(threads, [partial(desk.score, batch, truth, metrics, pictured) for desk in desks])
                 bar.advance(len(batch))
     return {desk.key: desk.scores for desk in desks}
+
+
+def _side_by_side(threads: ThreadPoolExecutor, tasks: Sequence[Callable[[], None]]) -> None:
+    """Run independent tasks, each on one core: maps are too small for an operation to be worth splitting."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for done in [threads.submit(task) for task in tasks]:
+            done.result()
+    finally:
+        torch.set_num_threads(before)
 
 
 def stimulus_maps(maps: Tensor, batch: Batch) -> Float[Tensor, "b h w"]:
@@ -100,10 +114,14 @@ class _Desk:
     key: str
     readout: Readout
     calibration: Calibration | None
+    seed: int
     scores: Scores = field(default_factory=Scores)
 
+    @torch.inference_mode()
     def score(self, batch: Batch, truth: GroundTruth, metrics: Sequence[Metric], pictured: Collection[int]) -> None:
-        """Score the batch; an exception becomes the readout's error."""
+        """Score the batch; an exception becomes the readout's error, and later batches are passed over."""
+        if self.scores.error is not None:
+            return
         try:
             with self.scores.watch("predict", batch.device):
                 maps = stimulus_maps(self.readout(batch), batch)
@@ -151,10 +169,10 @@ class _Desk:
         return self.calibration.log_density(logits, batch)
 
     def _seeded(self, metric: Metric, maps: Tensor, given: list[Any], batch: Batch) -> Tensor:
-        """A sampled metric, image by image, each from a seed of the cell and the image."""
+        """A sampled metric, image by image, each seeded by the recipe and the image: the same draws for all readouts."""
         results = []
         for i, image_id in enumerate(batch.ids):
-            seed = int.from_bytes(hashlib.sha256(f"{self.key}/{metric.name}/{image_id}".encode()).digest()[:8], "big")
+            seed = int.from_bytes(hashlib.sha256(f"{self.seed}/{metric.name}/{image_id}".encode()).digest()[:8], "big")
             generator = torch.Generator().manual_seed(seed % 2**63)
             one = [type(x)(x.values[i : i + 1]) for x in given]
             results.append(metric.function(maps[i : i + 1], *one, generator=generator))

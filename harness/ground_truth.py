@@ -6,6 +6,7 @@ this image's own points out. It gives sAUC its negatives and IG its baseline.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ class Pool:
         self.n_images, self.n_points = len(dataset), len(dataset.row)
         self._sources = _histograms(dataset)
         self._counts: dict[Size, Tensor] = {}
+        self._blurs: dict[tuple[Size, float, Size], Tensor] = {}
 
     def counts(self, size: Size) -> Int[Tensor, "h w"]:
         """Every image's points carried to that size, int32."""
@@ -52,14 +54,14 @@ class Pool:
         `leave_out` takes each image's own points away first: for images that are themselves in the pool.
         """
         grid = grid or batch.size
-        pooled = self._blurred(batch.size, batch.sigma, grid).expand(len(batch), -1, -1)
-        images = self.n_images
+        images = self.n_images - leave_out
+        pooled = self._blurred(batch.size, batch.sigma, grid)
         if leave_out:
-            pooled = (pooled - blur_to_grid(batch.fixations.values.float(), batch.sigma, grid)).clamp(min=0)
-            images -= 1
+            own = blur_to_grid(batch.fixations.values.float(), batch.sigma, grid)
+            pooled = (pooled - own).clamp(min=0)
         # the uniform share keeps a fixation where nobody else looked from costing infinity
         pooled = pooled + max(images, 1) / (batch.size[0] * batch.size[1])
-        return (pooled / pooled.sum(dim=(1, 2), keepdim=True)).log()
+        return (pooled / pooled.sum(dim=(1, 2), keepdim=True)).log().expand(len(batch), -1, -1)
 
     def describe(self) -> dict[str, Any]:
         """How the pool is recorded with results."""
@@ -70,7 +72,10 @@ class Pool:
         }
 
     def _blurred(self, size: Size, sigma: float, grid: Size) -> Float[Tensor, "1 h w"]:
-        return blur_to_grid(self.counts(size)[None].float(), sigma, grid)
+        key = (size, sigma, grid)
+        if key not in self._blurs:
+            self._blurs[key] = blur_to_grid(self.counts(size)[None].float(), sigma, grid)
+        return self._blurs[key]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +87,13 @@ class GroundTruth:
     images: Batch
     """The same images with all of their gaze."""
     pool: Pool
+
+    def prepare(self, needs: Collection[str]) -> None:
+        """Compute these now: what many readouts share is then not computed by several threads at once."""
+        for need in sorted({"density", "fixations", *needs} - {"generator"}):
+            found = getattr(self, need)
+            if isinstance(found, FixationCounts):
+                _ = found.pixels
 
     @property
     def density(self) -> Density:

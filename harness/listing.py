@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.errors import PluginError, UnknownNameError
-from harness.registry import Registry
+from harness.registry import GROUPS, Registry
 
 KINDS = ("probes", "backbones", "datasets", "metrics", "recipes")
 
@@ -24,11 +24,12 @@ def show(kind: str, verbose: bool) -> None:
     if kind == "recipes":
         _recipes(console)
         return
-    registry = _registry(kind)
     if not verbose:
-        for name in registry.names():
-            console.print(f"{name}  [dim]{registry.origin(name)}[/dim]", highlight=False)
+        names: Registry[Any] = Registry(kind.removesuffix("s"), GROUPS[kind])  # names alone need no heavy import
+        for name in names.names():
+            console.print(f"{name}  [dim]{names.origin(name)}[/dim]", highlight=False)
         return
+    registry = _registry(kind)
     describe = _metric if kind == "metrics" else _parameters
     for name in registry.names():
         try:

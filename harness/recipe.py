@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from harness.errors import RecipeError, UnknownNameError
 from harness.registry import Registry
@@ -90,6 +90,8 @@ class Recipe(_Strict):
     layers: Annotated[list[LayerSet], Field(min_length=1)] = ["each", "all"]
     probes: Annotated[list[LayeredEntry], Field(min_length=1)]
     metrics: Annotated[list[str], Field(min_length=1)] = ["cc", "auc", "nss", "sim", "kld", "ig", "sauc", "auc_judd"]
+    compare: Annotated[str, Field(validate_default=True)] = ""
+    """The metric that ranks the cells and on which every pair of them is tested; empty: cc, or the first without cc."""
     input: InputSize = InputSize()
     grid: PositiveInt | tuple[PositiveInt, PositiveInt] = 32
     """The fitting grid: stimulus pixels a cell (32: 15 x 20 on a 480 x 640 image), or fixed (rows, columns)."""
@@ -107,6 +109,14 @@ class Recipe(_Strict):
     """Held-out images on each run's contact sheet."""
     tracking: Tracking = Tracking()
 
+    @field_validator("compare")
+    @classmethod
+    def _one_of_metrics(cls, value: str, info: ValidationInfo) -> str:
+        metrics = info.data.get("metrics") or [value]  # absent where metrics itself was refused
+        if value and value not in metrics:
+            raise ValueError(f"is not one of the recipe's metrics ({', '.join(metrics)})")
+        return value or ("cc" if "cc" in metrics else metrics[0])
+
 
 def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of that name or file, with `key.path=value` overrides; raises RecipeError naming the key."""
@@ -118,7 +128,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     if not isinstance(document, dict):
         raise RecipeError(f"{where}: a recipe is a mapping of keys, found {type(document).__name__}")
     for override in overrides:
-        _override(document, override)
+        override_key(document, override)
     return parse_recipe(document, where)
 
 
@@ -167,7 +177,8 @@ def _find(name_or_path: str) -> tuple[str, str]:
     return named[name_or_path], f"recipe {name_or_path}"
 
 
-def _override(document: dict[str, Any], override: str) -> None:
+def override_key(document: dict[str, Any], override: str) -> None:
+    """Set one `key.path=value` in a recipe that is still a mapping; raises RecipeError naming the override."""
     path, equals, text = override.partition("=")
     if not equals or not path:
         raise RecipeError(f"--set {override}: write it as key.path=value")

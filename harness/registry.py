@@ -14,6 +14,8 @@ from typing import Any, Generic, TypeVar
 from harness.errors import PluginError, UnknownNameError
 
 T = TypeVar("T")
+GROUPS = {f"{kind}s": f"salprobe.{kind}s" for kind in ("probe", "backbone", "dataset", "metric")}
+"""The entry-point groups by what a list of them is called; the registries live beside their contracts."""
 
 
 class Registry(Generic[T]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from harness.plan import Cell
 
 Status = Literal["finished", "failed", "skipped"]
-CELLS, PER_IMAGE, RECIPE, RUN = "cells.parquet", "per_image.parquet", "recipe.yaml", "run.json"
+CELLS, PER_IMAGE, PAIRS = "cells.parquet", "per_image.parquet", "pairs.parquet"
+RECIPE, RUN = "recipe.yaml", "run.json"
 
 
 @dataclass
@@ -36,6 +38,10 @@ class CellResult:
     weights: str = "none"
     """What the weights resolved to."""
     metrics: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """(low, high) of a metric's mean over images, 95 %."""
+    shares: dict[str, tuple[float, float, float]] = field(default_factory=dict)
+    """(share of the range from the floor to the ceiling, low, high), where there is such a range."""
     n_images: int = 0
     n_unscored: int = 0
     unscored: dict[str, int] = field(default_factory=dict)
@@ -65,6 +71,8 @@ class CellResult:
             "probe": cell.probe_label,
             "seed": cell.seed,
             **self.metrics,
+            **_in_columns(interval_columns, self.intervals),
+            **_in_columns(share_columns, self.shares),
             "n_images": self.n_images,
             "n_unscored": self.n_unscored,
             "unscored": json.dumps(self.unscored) if self.unscored else None,
@@ -73,6 +81,20 @@ class CellResult:
             "status": self.status,
             "error": self.error,
         }
+
+
+def interval_columns(name: str) -> tuple[str, str]:
+    """The columns of the interval of a metric's mean."""
+    return f"{name}_ci_low", f"{name}_ci_high"
+
+
+def share_columns(metric: str) -> tuple[str, str, str]:
+    """The columns of a metric's share of the explainable range, and of its interval."""
+    return f"share_{metric}", *interval_columns(f"share_{metric}")
+
+
+def _in_columns(columns: Callable[[str], Sequence[str]], rows: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    return {column: x for name, row in rows.items() for column, x in zip(columns(name), row, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -146,6 +168,10 @@ class ResultsFolder:
         for name, rows in ((CELLS, self._rows), (PER_IMAGE, self._per_image)):
             replace(self.folder / name, pd.DataFrame(rows).to_parquet(index=False))
 
+    def write_pairs(self, pairs: pd.DataFrame) -> None:
+        """The paired tests between cells, one row a pair."""
+        replace(self.folder / PAIRS, pairs.to_parquet(index=False))
+
 
 def replace(path: Path, content: bytes) -> None:
     """Write a file in one step: a temporary neighbour, fsync, rename."""
@@ -165,6 +191,11 @@ def read_cells(folder: Path) -> pd.DataFrame:
 def read_per_image(folder: Path) -> pd.DataFrame:
     """per_image.parquet of a results folder; raises ResultsError where there is none."""
     return _read(folder, PER_IMAGE)
+
+
+def read_pairs(folder: Path) -> pd.DataFrame:
+    """pairs.parquet of a results folder; raises ResultsError where there is none."""
+    return _read(folder, PAIRS)
 
 
 def _read(folder: Path, name: str) -> pd.DataFrame:

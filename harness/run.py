@@ -17,6 +17,7 @@ from harness.environment import describe_environment
 from harness.errors import DataError, RecipeError, WeightsError
 from harness.group_run import GroupRun
 from harness.results import CellResult, Observer, ResultsFolder, RunRecord
+from harness.uncertainty import Uncertainty
 
 if TYPE_CHECKING:
     from harness.data.dataset import Dataset, Split
@@ -51,7 +52,7 @@ def run(plan: Plan, out: Path, progress: Progress, observers: Sequence[Observer]
     )
     results.write_record(record)
     groups = [GroupRun(plan, group, train, test, results, device, progress) for group in plan.groups]
-    return _Journey(groups, results, list(observers), record).go()
+    return _Journey(groups, results, list(observers), record, Uncertainty(plan.metrics, test.digest)).go()
 
 
 @dataclass
@@ -62,6 +63,7 @@ class _Journey:
     results: ResultsFolder
     observers: list[Observer]
     record: RunRecord
+    uncertainty: Uncertainty
 
     def go(self) -> Outcome:
         outcome = Outcome(self.results.folder)
@@ -89,10 +91,12 @@ class _Journey:
                 log.warning("%s", error)
                 no_weights.append(error)
                 ended = group.skipped(str(error))
+            self.uncertainty.add(ended)
             for result in ended:
                 self.results.add(result)
                 outcome.counts[result.status] += 1
             self.results.flush()
+            self.results.write_pairs(self.uncertainty.pairs(self.record.recipe.compare))
             for result in ended:
                 self._tell(result)
         backbones = [group for group in self.groups if group.group.backbone is not None]
@@ -132,7 +136,7 @@ def read_split(plan: Plan, split: Split, progress: Progress) -> Dataset:
 
 def matrix_id(recipe: Recipe, train: Dataset, test: Dataset) -> str:
     """The same for every run of the same recipe on the same data."""
-    asked = recipe.model_dump(mode="json", exclude={"tracking", "device", "workers", "batch_size"})
+    asked = recipe.model_dump(mode="json", exclude={"tracking", "device", "workers", "batch_size", "compare"})
     return hashlib.sha256(json.dumps([asked, train.digest, test.digest]).encode()).hexdigest()[:12]
 
 

@@ -14,6 +14,7 @@ class Centre(Probe):
     """The mean density of the training images, in relative coordinates (Tatler 2007: people look at the middle)."""
 
     reads = "gaze"
+    bound = "floor"
     raster: tuple[int, int] = (120, 160)
     """Rows and columns the mean is kept on; fine enough for a blur of 19 px on 480 rows."""
 

@@ -19,6 +19,7 @@ class Observers(Probe):
     """Split-half agreement: the blurred points of one half, scored against the other (Wilming et al. 2011)."""
 
     reads = "gaze"
+    bound = "ceiling"
 
     def passes(self) -> int:
         """It reads the held-out people only, one half of them."""

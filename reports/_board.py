@@ -10,7 +10,8 @@ import yaml
 
 from harness.errors import SalprobeError
 from harness.plan import NO_BACKBONE
-from harness.results import RECIPE, read_cells
+from harness.results import RECIPE, interval_columns, read_cells, share_columns
+from reports._pairs import read_tests
 
 NOT_METRICS = {
     *("cell_key", "dataset", "backbone", "weights", "weights_sha256", "layers", "probe", "seed"),
@@ -34,18 +35,26 @@ class Board:
     """Failed and skipped cells."""
     best: str | None
     """The key of the best cell that has a network: baselines and the observers' ceiling do not compete."""
+    pairs: list[dict[str, Any]]
+    """The paired tests between cells; empty where the run made none."""
 
     @property
     def warnings(self) -> list[tuple[str, str]]:
         """(cell, warning) wherever a finished cell has one."""
         return [(label(row), row["warnings"]) for row in self.finished if row.get("warnings")]
 
+    @property
+    def has_shares(self) -> bool:
+        """Whether some cell's share of the explainable range is known for the ranking metric."""
+        return any(share(row, self.by) is not None for row in self.finished)
+
 
 def read_board(folder: Path) -> Board:
     """The cells of a results folder; raises ResultsError where there are none."""
     frame = read_cells(folder)
     metrics = [name for name in frame.columns if _is_metric(name)]
-    by = "cc" if "cc" in metrics else next(iter(metrics), None)
+    recipe = _recipe(folder)
+    by = next((name for name in (recipe.get("compare"), "cc", *metrics) if name in metrics), None)
     if by is not None:
         frame = frame.sort_values(by, ascending=not _higher_is_better(by), na_position="last", kind="stable")
     rows = [_plain(row) for row in frame.to_dict("records")]
@@ -53,7 +62,8 @@ def read_board(folder: Path) -> Board:
     best = next((row["cell_key"] for row in finished if has_network(row) and by and row[by] is not None), None)
     dataset = " + ".join(dict.fromkeys(row["dataset"] for row in rows))
     others = [row for row in rows if row["status"] != "finished"]
-    return Board(folder, _recipe_name(folder), dataset, metrics, by, finished, others, best)
+    name = str(recipe.get("name") or folder.resolve().name)
+    return Board(folder, name, dataset, metrics, by, finished, others, best, read_tests(folder))
 
 
 def has_network(row: dict[str, Any]) -> bool:
@@ -69,6 +79,28 @@ def backbone(row: dict[str, Any]) -> str:
 def label(row: dict[str, Any]) -> str:
     """The cell's name."""
     return f"{backbone(row)} · {row['layers']} · {row['probe']}" if has_network(row) else str(row["probe"])
+
+
+def score(row: dict[str, Any], metric: str) -> str:
+    """ "0.713", or a dash."""
+    return "–" if row.get(metric) is None else f"{row[metric]:.3f}"
+
+
+def score_with_interval(row: dict[str, Any], metric: str) -> str:
+    """ "0.713 [0.698, 0.727]", as far as it is known."""
+    low, high = (row.get(name) for name in interval_columns(metric))
+    return score(row, metric) + ("" if low is None or high is None else f" [{low:.3f}, {high:.3f}]")
+
+
+def share(row: dict[str, Any], metric: str | None) -> float | None:
+    """The row's share of the range from the floor to the ceiling, if it is known."""
+    return row.get(share_columns(metric)[0]) if metric else None
+
+
+def percent(row: dict[str, Any], metric: str | None) -> str:
+    """ "61", or a dash: the share of the explainable range in percent."""
+    value = share(row, metric)
+    return "–" if value is None else f"{value:.0%}".removesuffix("%")
 
 
 def own_seconds(row: dict[str, Any]) -> float:
@@ -88,7 +120,9 @@ def _seconds(row: dict[str, Any], *, shared: bool) -> float:
 
 
 def _is_metric(name: str) -> bool:
-    return name not in NOT_METRICS and not name.startswith("time_") and not name.endswith(("_ci_low", "_ci_high"))
+    return (
+        name not in NOT_METRICS and not name.startswith(("time_", "share_")) and not name.endswith(interval_columns(""))
+    )
 
 
 def _higher_is_better(metric: str) -> bool:
@@ -107,9 +141,9 @@ def _plain(row: dict[Any, Any]) -> dict[str, Any]:
     return {str(name): None if value != value else value for name, value in row.items()}
 
 
-def _recipe_name(folder: Path) -> str:
+def _recipe(folder: Path) -> dict[str, Any]:
     try:
         document = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
-        return folder.resolve().name
-    return str(document.get("name", folder.name)) if isinstance(document, dict) else folder.name
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -7,8 +7,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.results import RECIPE, RUN, replace
-from reports._board import Board, backbone, has_network, label, own_seconds, read_board
+from harness.results import RECIPE, RUN, interval_columns, replace, share_columns
+from reports._board import (
+    Board,
+    backbone,
+    has_network,
+    label,
+    own_seconds,
+    percent,
+    read_board,
+    score,
+    score_with_interval,
+)
+from reports._pairs import against, difference, p_value
 
 
 def write_leaderboard(folders: Sequence[Path], out: Path) -> list[Path]:
@@ -39,6 +50,8 @@ def _rows(name: str, board: Board) -> Iterator[dict[str, Any]]:
             "run": name,
             **{key: row[key] for key in ("dataset", "backbone", "weights", "layers", "probe", "seed")},
             **{metric: row[metric] for metric in board.metrics},
+            **{name: row[name] for metric in board.metrics for name in interval_columns(metric) if name in row},
+            **{name: row[name] for metric in board.metrics for name in share_columns(metric) if name in row},
             "n_images": row["n_images"],
             "n_unscored": row["n_unscored"],
             "seconds": round(own_seconds(row), 3),
@@ -58,8 +71,13 @@ def _page(boards: dict[str, Board]) -> Iterator[str]:
     yield ""
     if any(board.best for board in boards.values()):
         yield "Bold: the best cell with a network. Rows without a backbone are the floors and the observers' ceiling."
+    if any(interval_columns(board.by)[0] in row for board in boards.values() if board.by for row in board.finished):
+        yield "In brackets: 95 % bootstrap interval of the mean over images."
+    for metric in dict.fromkeys(board.by for board in boards.values() if board.has_shares):
+        yield f"Range %: how far {metric} gets from the floor (0) to the ceiling (100)."
     for name, board in boards.items():
         yield from ["", f"## {name}"] * (len(boards) > 1)
+        yield from _paired(board, "###" if len(boards) > 1 else "##")
         yield from _list("Warnings", board.warnings)
         yield from _list("Did not finish", [(label(row), f"{row['status']}: {row['error']}") for row in board.others])
         yield from _provenance(name, board)
@@ -69,7 +87,8 @@ def _table(boards: dict[str, Board]) -> Iterator[str]:
     named = len(boards) > 1
     metrics = list(dict.fromkeys(metric for board in boards.values() for metric in board.metrics))
     texts = [*(["run"] if named else []), "backbone/weights", "layers", "probe"]
-    numbers = [*metrics, "images", "unscored", "seconds"]
+    shares = any(board.has_shares for board in boards.values())
+    numbers = [*metrics, *["range %"] * shares, "images", "unscored", "seconds"]
     yield _line([*texts, *numbers])
     yield _line([*("---" for _ in texts), *("---:" for _ in numbers)])
     for name, board in boards.items():
@@ -77,10 +96,30 @@ def _table(boards: dict[str, Board]) -> Iterator[str]:
             cells = [
                 *([name] if named else []),
                 *(backbone(row), row["layers"] if has_network(row) else "", row["probe"]),
-                *("–" if row.get(metric) is None else f"{row[metric]:.3f}" for metric in metrics),
+                *((score_with_interval if metric == board.by else score)(row, metric) for metric in metrics),
+                *[percent(row, board.by)] * shares,
                 *(str(row["n_images"]), str(row["n_unscored"]), f"{own_seconds(row):.1f}"),
             ]
             yield _line([f"**{cell}**" if cell and row["cell_key"] == board.best else cell for cell in cells])
+
+
+def _paired(board: Board, heading: str) -> Iterator[str]:
+    """The best cell against every other one."""
+    tests = against(board.pairs, board.best or "", board.by)
+    others = [tests[row["cell_key"]] for row in board.finished if row["cell_key"] in tests]
+    if not others:
+        return
+    yield from ("", f"{heading} {others[0]['label_a']} minus each other cell, {board.by}", "")
+    yield _line(["other cell", "difference, 95 % interval", "p", "p (Holm)", "images"])
+    yield _line(["---", "---:", "---:", "---:", "---:"])
+    for test in others:
+        p = (p_value(test[name]).removeprefix("= ") for name in ("p_value", "p_holm"))
+        yield _line([test["label_b"], difference(test), *p, str(test["n"])])
+    yield ""
+    yield (
+        "Paired over images: percentile bootstrap and a two-sided sign-flip permutation test, "
+        f"Holm's correction over all {len(board.pairs)} pairs of cells."
+    )
 
 
 def _provenance(name: str, board: Board) -> Iterator[str]:

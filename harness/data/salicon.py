@@ -58,10 +58,17 @@ class Salicon(DatasetReader):
     train: str | None = None
     test: str | None = None
     on_bad: Literal["error", "skip"] = "error"
+    title: str | None = None
+    """What tables call the dataset, for gaze in this layout that is not SALICON's."""
 
     def __post_init__(self) -> None:
         """YAML reads 2015 as a number; the same edition must have one spelling in a cell's key."""
         object.__setattr__(self, "edition", str(self.edition))
+
+    @property
+    def label(self) -> str:
+        """The title where there is one."""
+        return self.title or self.name
 
     def read(self, split: Split) -> Dataset:
         """That split in columns; raises DataError naming file and id, or lists what it left out in `skipped`."""

@@ -5,20 +5,21 @@ One file a map (png, jpg, tiff, npy, npz), one npz with an array a stimulus, or 
 
 from __future__ import annotations
 
-from harness.predictions.decode import decode_map
+from harness.predictions.check import Checked, check_maps
 from harness.predictions.find import Found, find_maps
-from harness.predictions.salicon_json import read_results
+from harness.predictions.readout import StoredReadout
 from harness.predictions.stored import StoredMap
-from harness.predictions.write import FORMATS, MapWriter, to_grey, writer_for
+from harness.predictions.write import EIGHT_BIT, FORMATS, MapWriter, writer_for
 
 __all__ = [
+    "EIGHT_BIT",
     "FORMATS",
+    "Checked",
     "Found",
     "MapWriter",
     "StoredMap",
-    "decode_map",
+    "StoredReadout",
+    "check_maps",
     "find_maps",
-    "read_results",
-    "to_grey",
     "writer_for",
 ]

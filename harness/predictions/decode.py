@@ -7,7 +7,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from harness.data.images import MAX_PIXELS
 from harness.errors import DataError
@@ -29,6 +29,8 @@ def decode_map(content: bytes, suffix: str, where: str) -> NDArray[np.float64]:
         plane = read(content, where)
     except DataError:
         raise
+    except UnidentifiedImageError as error:
+        raise DataError(f"{where}: not a PNG, TIFF or JPEG that Pillow can read; save the map as .npy") from error
     except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError) as error:
         raise DataError(f"{where}: not a readable {suffix} file: {error}") from error
     return np.ascontiguousarray(_checked(plane, where), dtype=np.float64)

@@ -31,8 +31,9 @@ class MapWriter(ABC):
     def __enter__(self) -> Self:
         return self
 
+    @abstractmethod
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        """Nothing to finish."""
+        """Finish what is not finished with the last map."""
 
     @abstractmethod
     def add(self, name: str, image_id: int, plane: NDArray[np.float32]) -> None:
@@ -48,6 +49,9 @@ class _OneEach(MapWriter):
 
     def add(self, name: str, image_id: int, plane: NDArray[np.float32]) -> None:
         (self.folder / f"{name}{self.suffix}").write_bytes(self.encode(plane))
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        pass
 
 
 class _OneForAll(MapWriter):
@@ -108,7 +112,7 @@ FORMATS: dict[str, Callable[[Path], MapWriter]] = {
     "salicon-json": _SaliconJson,
 }
 EIGHT_BIT = ("png", "salicon-json")
-"""Formats that hold each map scaled to 0..255 and rounded: ranks tie, and scores change in the third decimal."""
+"""Formats that hold each map scaled to 0..255 and rounded: ranks tie, and an image's scores move by up to 0.002."""
 
 
 def writer_for(format: str, folder: Path) -> MapWriter:

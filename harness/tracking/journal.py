@@ -67,7 +67,7 @@ class Journal:
         from mlflow.entities import Metric, Param, RunTag
 
         known = reused.data if reused else None
-        found, nonfinite = points(result)
+        found, nonfinite = points(self.run, result)
         labels = {**tags(self.run, result), **nonfinite}
         labels["matrices"] = _with_word(known.tags.get("matrices", "") if known else "", self.run.matrix_id)
         settings = params(self.run, result)

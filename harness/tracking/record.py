@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from harness.results import interval_columns, share_columns
+
 if TYPE_CHECKING:
     from harness.results import CellResult, RunRecord
 
@@ -65,15 +67,25 @@ def params(run: RunRecord, result: CellResult) -> dict[str, str]:
     return {name: _text(value) for name, value in found.items() if value is not None}
 
 
-def points(result: CellResult) -> tuple[list[Point], dict[str, str]]:
+def points(run: RunRecord, result: CellResult) -> tuple[list[Point], dict[str, str]]:
     """(finite metric points, a tag for every metric that had a value which is not)."""
     single = {**result.metrics, "n_images": result.n_images, "n_unscored": result.n_unscored}
     single |= {f"time/{phase}_s": seconds for phase, seconds in result.seconds.items()}
+    single |= _uncertainty(result, run.recipe.compare)
     found = [(name, float(value), 0) for name, value in single.items()]
     for source, name in CURVES.items():
         found += thin([(name, _number(value), step) for step, value in enumerate(result.info.get(source) or [])])
     nonfinite = {f"nonfinite.{name}": str(value) for name, value, _ in found if not math.isfinite(value)}
     return [point for point in found if math.isfinite(point[1])], nonfinite
+
+
+def _uncertainty(result: CellResult, metric: str) -> dict[str, float]:
+    """Every metric's interval; the share of the explainable range of the metric that cells are compared on only."""
+    found: dict[str, float] = {}
+    for name, ends in result.intervals.items():
+        found |= dict(zip(interval_columns(name), ends, strict=True))
+    share = result.shares.get(metric)
+    return found | ({share_columns(metric)[0]: share[0]} if share else {})
 
 
 def thin(curve: Sequence[Point], most: int = MAX_POINTS) -> list[Point]:

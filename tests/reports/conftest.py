@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness._probe import Context, Probe, Trainer
+from harness.metric_registry import METRICS as REGISTRY
 from harness.plan import NO_BACKBONE, Cell
 from harness.recipe import parse_recipe
 from harness.results import CellResult, ResultsFolder, Status
+from harness.uncertainty import Uncertainty
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,20 @@ class Dummy(Probe):
 
     def trainer(self, context: Context) -> Trainer:
         raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Floor(Dummy):
+    """Stands for the centre bias."""
+
+    bound = "floor"
+
+
+@dataclass(frozen=True)
+class Ceiling(Dummy):
+    """Stands for the other observers."""
+
+    bound = "ceiling"
 
 
 METRICS = ("cc", "auc", "nss", "sim", "kld")
@@ -72,6 +90,39 @@ def results_folder(folder: Path, dataset: str = "osie640 (eye)") -> Path:
         results.add(result)
     results.flush()
     return folder
+
+
+def tested_folder(folder: Path) -> Path:
+    """A finished matrix of 60 images with intervals, shares and paired tests; `layer3` is little better than `all`."""
+    results, rng = ResultsFolder(folder), np.random.default_rng(4)
+    results.write_recipe(parse_recipe({"name": "osie", "dataset": "salicon", "probes": ["ridge"]}))
+    difficulty = rng.normal(0, 0.1, (60, 1))
+    ended = []
+    for layers, probe, mean, kind in (
+        (NO_BACKBONE, "centre", 0.4, Floor()),
+        (NO_BACKBONE, "observers", 0.9, Ceiling()),
+        ("layer3", "ridge", 0.710, Dummy()),
+        ("all", "ridge", 0.702, Dummy()),
+        ("layer1", "ridge", 0.5, Dummy()),
+    ):
+        scores = mean + difficulty + rng.normal(0, 0.04, (60, len(METRICS)))
+        backbone = NO_BACKBONE if layers == NO_BACKBONE else "resnet50"
+        result = cell_result(layers, probe, tuple(scores.mean(axis=0)), backbone=backbone)
+        result.cell = dataclasses.replace(result.cell, probe=kind)
+        result.per_image = [{"image_id": i, **dict(zip(METRICS, row, strict=True))} for i, row in enumerate(scores)]
+        ended.append(result)
+    uncertainty = Uncertainty([REGISTRY.get(name) for name in METRICS], "digest")
+    uncertainty.add(ended)
+    for result in ended:
+        results.add(result)
+    results.flush()
+    results.write_pairs(uncertainty.pairs("cc"))
+    return folder
+
+
+@pytest.fixture
+def tested(tmp_path: Path) -> Path:
+    return tested_folder(tmp_path / "tested")
 
 
 @pytest.fixture

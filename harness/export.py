@@ -1,0 +1,167 @@
+"""A finished cell's maps on the held-out images as files, from the readout that the run saved."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from harness.errors import RecipeError, ResultsError
+from harness.evaluation import stimulus_maps
+from harness.group_run import stream_settings
+from harness.plan import NO_BACKBONE, Cell, make_plan
+from harness.predictions import FORMATS, writer_for
+from harness.readout import Readout, load_readout
+from harness.recipe import load_recipe
+from harness.results import RECIPE, RUN, read_cells
+from harness.run import choose_device, read_split
+from harness.stream import Stream
+
+if TYPE_CHECKING:
+    from harness._backbone import Backbone, LoadedBackbone
+    from harness.data.dataset import Dataset
+    from harness.plan import Plan
+    from harness.progress import Progress
+
+Row = dict[Any, Any]
+_SHORTEST_PREFIX = 4
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    label: str
+    key: str
+    images: int
+
+
+def export_cell(
+    folder: Path, wanted: str, format: str, out: Path, progress: Progress, overrides: Sequence[str] = ()
+) -> Exported:
+    """Predict again with a cell's saved readout and write its maps at the stimuli's own resolution.
+
+    Raises RecipeError for an unknown format; ResultsError where the cell is not there, not finished, predicts from
+    held-out gaze, or its data or weights are no longer what they were.
+    """
+    if format not in FORMATS:
+        raise RecipeError(f"--format {format}: choose one of {', '.join(FORMATS)}")
+    row = select_cell(read_cells(folder).to_dict("records"), wanted)
+    plan = make_plan(load_recipe(str(folder / RECIPE), overrides))
+    readout = _readout(folder, row)
+    device = choose_device(plan.recipe.device)
+    test = read_split(plan, "test", progress)
+    _check_data(folder, test)
+    cell, backbone = _cell(plan, row)
+    loaded = _load(backbone, row, device)
+    stream = Stream(test, stream_settings(plan.recipe, plan.reader), device, loaded, cell.layers)
+    _write(readout.to(device), stream, format, out, progress)
+    return Exported(label_of(row), row["cell_key"], len(test) - len(stream.skipped))
+
+
+def _write(readout: Readout, stream: Stream, format: str, out: Path, progress: Progress) -> None:
+    names = map_names(stream.dataset)
+    phase = progress.phase("exporting maps", len(stream.dataset))
+    with writer_for(format, out) as writer, phase as bar, torch.inference_mode():
+        for batch in stream.batches():
+            for id_, plane in zip(batch.ids, stimulus_maps(readout(batch), batch), strict=True):
+                writer.add(names[id_], id_, plane.cpu().contiguous().numpy())
+            bar.advance(len(batch))
+    for skipped in stream.skipped.values():
+        progress.say(f"skipped image {skipped.id} ({skipped.file}): {skipped.reason}")
+
+
+def map_names(dataset: Dataset) -> dict[int, str]:
+    """What each image's map is called: the stimulus' file stem, or the id where two stimuli share the stem."""
+    times = Counter(file.stem for file in dataset.files)
+    files = zip(map(int, dataset.ids), dataset.files, strict=True)
+    return {id_: file.stem if times[file.stem] == 1 else str(id_) for id_, file in files}
+
+
+def label_of(row: Row) -> str:
+    """The cell's name as tables show it."""
+    if row["backbone"] == NO_BACKBONE:
+        return str(row["probe"])
+    return f"{row['backbone']}/{row['weights']} · {row['layers']} · {row['probe']}"
+
+
+def select_cell(rows: Sequence[Row], wanted: str) -> Row:
+    """The one finished cell of that key (or its beginning), label, words of the label, or part of it.
+
+    Raises ResultsError listing the candidates where it is none or several.
+    """
+    found = _matching(rows, wanted)
+    finished = [row for row in found if row["status"] == "finished"]
+    if len(finished) == 1:
+        return finished[0]
+    if not finished and found:
+        raise ResultsError(f"{label_of(found[0])} was {found[0]['status']}: {found[0]['error']}")
+    problem = f"{len(finished)} cells match {wanted!r}" if finished else f"no cell matches {wanted!r}"
+    listed = "\n".join(f"  {row['cell_key']}  {label_of(row)}" for row in finished or rows)
+    raise ResultsError(f"{problem}; choose one by its key or label:\n{listed}")
+
+
+def _matching(rows: Sequence[Row], wanted: str) -> list[Row]:
+    """The cells of the first rule that any cell meets, from the strictest on."""
+    words = _words(wanted)
+    rules: tuple[Callable[[Row], bool], ...] = (
+        lambda row: row["cell_key"] == wanted or label_of(row) == wanted,
+        lambda row: len(wanted) >= _SHORTEST_PREFIX and row["cell_key"].startswith(wanted),
+        lambda row: bool(words) and set(words) <= set(_words(label_of(row))),
+        lambda row: bool(words) and all(word in label_of(row) for word in words),
+    )
+    return next((found for rule in rules if (found := [row for row in rows if rule(row)])), [])
+
+
+def _words(label: str) -> list[str]:
+    return [word for word in re.split(r"[\s·]+", label) if word]
+
+
+def _readout(folder: Path, row: Row) -> Readout:
+    readout = load_readout(folder / "readouts" / row["cell_key"])
+    if type(readout).scored_against is not Readout.scored_against:
+        raise ResultsError(
+            f"{label_of(row)} predicts from the held-out people's own gaze and is scored against the rest of it: "
+            "its maps are no model's predictions, and scored against everybody they would look too good"
+        )
+    return readout
+
+
+def _check_data(folder: Path, test: Dataset) -> None:
+    try:
+        recorded = json.loads((folder / RUN).read_text(encoding="utf-8"))["dataset"]["test"]["digest"]
+    except (OSError, ValueError, LookupError) as error:
+        raise ResultsError(f"{folder / RUN} cannot be read ({error}); is it the folder of a run?") from error
+    if recorded != test.digest:
+        raise ResultsError(f"the held-out images of {test.name} are not those of the run in {folder} any more")
+
+
+def _cell(plan: Plan, row: Row) -> tuple[Cell, Backbone | None]:
+    """The recipe's cell of that row; of several variants of one backbone the one whose weights resolve to the row's."""
+    same = [
+        (cell, group.backbone)
+        for group in plan.groups
+        for cell in group.cells
+        if (cell.backbone, cell.layer_set, cell.probe_label) == (row["backbone"], row["layers"], row["probe"])
+    ]
+    if not same:
+        raise ResultsError(f"the recipe of this run has no cell {label_of(row)}; was it changed?")
+    digests = [found.sha256 if backbone and (found := backbone.find_weights()) else None for _, backbone in same]
+    if row["weights_sha256"] in digests:
+        return same[digests.index(row["weights_sha256"])]
+    return same[digests.index(None) if None in digests else 0]  # not fetched yet: `_load` will tell
+
+
+def _load(backbone: Backbone | None, row: Row, device: torch.device) -> LoadedBackbone | None:
+    if backbone is None:
+        return None
+    loaded = backbone.load(device)
+    if loaded.weights.sha256 != row["weights_sha256"]:
+        raise ResultsError(f"{label_of(row)}: the weights are not those of the run any more ({loaded.weights.name})")
+    return loaded

@@ -1,0 +1,144 @@
+"""Do two cells differ on the same images? Paired differences, their intervals, sign-flip permutation tests.
+
+All pairs of a matrix are tested in the same resamples and the same sign flips. A pair's numbers then depend on the
+seed and its own images only, neither on its order nor on the other cells; and since a resampled difference is a
+difference of two resampled sums, what costs time grows with the number of cells, not of pairs.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.statistics import LEVEL, RESAMPLES, alike, bootstrap_means, holm, percentiles
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from jaxtyping import Float, Int
+    from numpy.typing import NDArray
+
+Pair = tuple[int, int]
+
+EXACT = 12
+"""Up to so many images all 2^n sign flips are tried instead of a random few."""
+FLIPS_PER_PAIR = 100
+"""Holm multiplies the smallest of m p-values by m: 100 m flips let it come down to 0.01."""
+ROUNDING = 1e-12
+"""Relative to the sum of all scores: flipped sums closer to the observed one than this are tied with it."""
+PAIRS_AT_A_TIME = 256
+BLOCK = 2**20
+"""Flipped images, and flipped differences, in memory at a time."""
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Mean a - b over the `n` images scored by both, its 95 % interval, and the two-sided p-value of no difference."""
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    n: int
+
+
+def paired_difference(
+    a: Float[NDArray[Any], " n"], b: Float[NDArray[Any], " n"], seed: int, *, flips: int = RESAMPLES
+) -> PairedTest:
+    """Percentile bootstrap and sign-flip permutation test of a - b (Fisher 1935; Efron & Tibshirani 1993, ch. 15).
+
+    p = (1 + flips at least as extreme) / (1 + flips) (Phipson & Smyth 2010), exact for up to 12 images.
+    """
+    return paired_tests(np.column_stack([a, b]), [(0, 1)], seed, flips=flips)[0]
+
+
+def paired_tests(
+    scores: Float[NDArray[Any], "n cells"], pairs: Sequence[Pair], seed: int, *, flips: int = RESAMPLES
+) -> list[PairedTest]:
+    """`paired_difference` of the columns of each pair."""
+    scored = ~np.isnan(scores)
+    found: dict[Pair, PairedTest] = {}
+    for images, group in alike({(i, j): scored[:, i] & scored[:, j] for i, j in pairs}):
+        columns, places = np.unique(np.array(group), return_inverse=True)
+        values, ends = scores[np.ix_(images, columns)], places.reshape(-1, 2).T
+        if len(values) == 0:
+            found |= dict.fromkeys(group, PairedTest(np.nan, np.nan, np.nan, np.nan, 0))
+            continue
+        with np.errstate(invalid="ignore"):
+            difference = (values[:, ends[0]] - values[:, ends[1]]).mean(axis=0)
+            low, high = _intervals(values, ends, seed)
+            p = _p_values(values, ends, seed, flips)
+        for k, pair in enumerate(group):
+            found[pair] = PairedTest(float(difference[k]), float(low[k]), float(high[k]), float(p[k]), len(values))
+    return [found[pair] for pair in pairs]
+
+
+def compare_cells(per_image: pd.DataFrame, labels: Mapping[str, str], metric: str, seed: int) -> pd.DataFrame:
+    """Every unordered pair of the cells of `labels` (key -> label, in that order) on one metric, Holm over all pairs.
+
+    `per_image` has the columns cell_key, image_id and the metric. One row a pair: cell_a, cell_b, label_a, label_b,
+    metric, difference (a - b), low, high, p_value, p_holm, n.
+    """
+    import pandas as pd
+
+    keys = list(labels)
+    pairs = list(itertools.combinations(range(len(keys)), 2))
+    tests = []
+    if pairs:
+        wide = per_image.pivot(index="image_id", columns="cell_key", values=metric).reindex(columns=keys)
+        flips = max(RESAMPLES, FLIPS_PER_PAIR * len(pairs))
+        tests = paired_tests(wide.to_numpy(dtype=float), pairs, seed, flips=flips)
+    first, second = [keys[i] for i, _ in pairs], [keys[j] for _, j in pairs]
+    p_values = np.array([test.p_value for test in tests])
+    return pd.DataFrame(
+        {
+            "cell_a": first,
+            "cell_b": second,
+            "label_a": [labels[key] for key in first],
+            "label_b": [labels[key] for key in second],
+            "metric": metric,
+            **{name: [getattr(test, name) for test in tests] for name in ("difference", "low", "high")},
+            "p_value": p_values,
+            "p_holm": holm(p_values),
+            "n": [test.n for test in tests],
+        }
+    )
+
+
+def _intervals(
+    values: Float[NDArray[Any], "n cells"], ends: Int[NDArray[Any], "2 pairs"], seed: int
+) -> Float[NDArray[Any], "2 pairs"]:
+    means = bootstrap_means(values, seed)
+    starts = range(0, ends.shape[1], PAIRS_AT_A_TIME)
+    some = (ends[:, start : start + PAIRS_AT_A_TIME] for start in starts)
+    return np.concatenate([percentiles(means[:, a] - means[:, b], LEVEL) for a, b in some], axis=1)
+
+
+def _p_values(
+    values: Float[NDArray[Any], "n cells"], ends: Int[NDArray[Any], "2 pairs"], seed: int, flips: int
+) -> Float[NDArray[Any], " pairs"]:
+    n, pairs = len(values), ends.shape[1]
+    total = values.sum(axis=0)
+    scale = ROUNDING * np.abs(values).sum(axis=0)
+    observed = np.abs(total[ends[0]] - total[ends[1]]) - scale[ends[0]] - scale[ends[1]]
+    extreme = np.zeros(pairs, dtype=np.int64)
+    for kept in _kept(n, seed, flips, rows=max(1, BLOCK // max(n, pairs))):
+        flipped = 2 * (kept @ values) - total
+        extreme += (np.abs(flipped[:, ends[0]] - flipped[:, ends[1]]) >= observed).sum(axis=0)
+    p = extreme / 2**n if n <= EXACT else (1 + extreme) / (1 + flips)
+    return np.where(np.isnan(observed), np.nan, p)  # nan of an infinite score
+
+
+def _kept(n: int, seed: int, flips: int, rows: int) -> Iterator[Float[NDArray[Any], "k n"]]:
+    """1 where an image's difference keeps its sign, 0 where it is flipped; blocks of at most `rows` flips."""
+    if n <= EXACT:
+        yield (np.arange(2**n)[:, None] >> np.arange(n) & 1).astype(float)
+        return
+    rng = np.random.default_rng(seed)
+    for start in range(0, flips, rows):
+        # whole 64-bit words a row, so that the flips do not depend on the size of the blocks
+        words = rng.integers(2**64, size=(min(rows, flips - start), -(-n // 64)), dtype=np.uint64)
+        yield np.unpackbits(words.view(np.uint8), axis=1, count=n).astype(float)
