@@ -39,6 +39,7 @@ def run_command(
     track: Annotated[bool, typer.Option("--track/--no-track", help="Log to MLflow.")] = True,
 ) -> None:
     """Run a benchmark matrix: train every probe on one stream, score it, log it."""
+    typer.echo(f"salprobe: {recipe}")  # at once: torch takes seconds to import
     from harness import commands
 
     chosen = [*(overrides or [])]

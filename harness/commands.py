@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +43,7 @@ def run_recipe(name: str, overrides: Sequence[str], out: Path) -> int:
     console.print(f"results: {outcome.folder}", soft_wrap=True, highlight=False)
     console.print(f"memory: {gib(peak_bytes())} at the peak", highlight=False)
     if tracker and tracker.error is None:
-        console.print(f"open the MLflow UI: salprobe ui --out {out}", soft_wrap=True, highlight=False)
+        console.print(f"open the MLflow UI: {_command()} ui --out {out}", soft_wrap=True, highlight=False)
     if outcome.counts["failed"]:
         return CELLS_FAILED
     if tracker and tracker.error is not None:
@@ -112,6 +114,14 @@ def write_report(folders: Sequence[Path], out: Path) -> None:
     """Write the leaderboard of these runs and say where it is."""
     for path in REPORTS.get("leaderboard")(folders, out):
         Console().print(str(path), soft_wrap=True, highlight=False)
+
+
+def _command() -> str:
+    """How this program is called from here: by its name, or by its path in an environment that is not active."""
+    beside = Path(sys.executable).with_name("salprobe")
+    if shutil.which("salprobe") or not beside.exists():
+        return "salprobe"
+    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
 
 
 def _cell_table(plan: Plan) -> Table:

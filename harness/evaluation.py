@@ -21,7 +21,7 @@ from torch import Tensor
 from harness.calibration import Calibration
 from harness.grid import resize
 from harness.ground_truth import GroundTruth, Pool
-from harness.metrics import Metric, rank, why_unscored
+from harness.metrics import Metric, constant, rank, why_unscored
 from harness.readout import Readout
 from harness.stream import Stream
 from harness.timing import Stopwatch
@@ -43,6 +43,8 @@ class Scores:
     rows: list[dict[str, Any]] = field(default_factory=list)
     """One an image: image_id, every metric (nan where unscored), why it is unscored."""
     unscored: Counter[str] = field(default_factory=Counter)
+    n_constant: int = 0
+    """Images whose map has one value everywhere; cc and nss are 0 there and the AUCs 0.5, by definition."""
     predictions: dict[int, NDArray[Any]] = field(default_factory=dict)
     """The maps of the images chosen for pictures."""
     densities: dict[int, NDArray[Any]] = field(default_factory=dict)
@@ -131,6 +133,7 @@ class _Desk:
             with self.scores.watch("score", batch.device):
                 values = self._values(maps, batch, truth, metrics)
                 reasons = _reasons(maps, truth, values, metrics)
+                self.scores.n_constant += int(constant(maps).sum())
         except Exception as error:
             self.scores.error = f"{type(error).__name__}: {error}"
             log.debug("readout %s failed", self.key, exc_info=error)
@@ -169,7 +172,7 @@ class _Desk:
         return self.calibration.log_density(logits, batch)
 
     def _seeded(self, metric: Metric, maps: Tensor, given: list[Any], batch: Batch) -> Tensor:
-        """A sampled metric, image by image, each seeded by the recipe and the image: the same draws for all readouts."""
+        """A sampled metric, image by image, each seeded by recipe and image: the same draws for all readouts."""
         results = []
         for i, image_id in enumerate(batch.ids):
             seed = int.from_bytes(hashlib.sha256(f"{self.seed}/{metric.name}/{image_id}".encode()).digest()[:8], "big")

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from harness.data.dataset import Dataset
 
 
+POOL_RULE = "all other held-out images' points at the same relative positions, the image's own left out"
+"""What sAUC's negatives and IG's baseline are made of, as it is recorded with results."""
+
+
 class Pool:
     """All gaze points of a split in relative positions, counted per pixel of any size that is asked for."""
 
@@ -62,14 +66,6 @@ class Pool:
         # the uniform share keeps a fixation where nobody else looked from costing infinity
         pooled = pooled + max(images, 1) / (batch.size[0] * batch.size[1])
         return (pooled / pooled.sum(dim=(1, 2), keepdim=True)).log().expand(len(batch), -1, -1)
-
-    def describe(self) -> dict[str, Any]:
-        """How the pool is recorded with results."""
-        return {
-            "images": self.n_images,
-            "points": self.n_points,
-            "positions": "relative to each image's size, own image left out",
-        }
 
     def _blurred(self, size: Size, sigma: float, grid: Size) -> Float[Tensor, "1 h w"]:
         key = (size, sigma, grid)

@@ -68,6 +68,7 @@ class GroupRun:
     def _load(self) -> LoadedBackbone | None:
         if self.group.backbone is None:
             return None
+        self.progress.say(f"{self.group.backbone.label}: loading weights {self.group.backbone.weights}")
         loaded = self.group.backbone.load(self.device)
         used = loaded.weights
         self.progress.say(
@@ -122,6 +123,7 @@ class GroupRun:
             result.seconds |= scores.watch.seconds
             result.metrics = scores.means(self.plan.metrics)
             result.n_images, result.n_unscored = len(scores.rows), scores.n_unscored
+            result.n_constant = scores.n_constant
             result.unscored, result.per_image = dict(scores.unscored), scores.rows
             result.picture = self._draw(result, scores)
         return result

@@ -44,6 +44,8 @@ class CellResult:
     """(share of the range from the floor to the ceiling, low, high), where there is such a range."""
     n_images: int = 0
     n_unscored: int = 0
+    n_constant: int = 0
+    """Images whose prediction is constant: scored by definition, but worth knowing."""
     unscored: dict[str, int] = field(default_factory=dict)
     """How many images each "metric: reason" left without a score."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -75,6 +77,7 @@ class CellResult:
             **_in_columns(share_columns, self.shares),
             "n_images": self.n_images,
             "n_unscored": self.n_unscored,
+            "n_constant": self.n_constant,
             "unscored": json.dumps(self.unscored) if self.unscored else None,
             **{f"time_{phase}_s": seconds for phase, seconds in self.seconds.items()},
             "warnings": "; ".join(self.info.get("warnings", [])) or None,

@@ -15,6 +15,7 @@ import torch
 
 from harness.environment import describe_environment
 from harness.errors import DataError, RecipeError, WeightsError
+from harness.ground_truth import POOL_RULE
 from harness.group_run import GroupRun
 from harness.results import CellResult, Observer, ResultsFolder, RunRecord
 from harness.uncertainty import Uncertainty
@@ -122,6 +123,7 @@ def choose_device(name: str) -> torch.device:
 
 def read_split(plan: Plan, split: Split, progress: Progress) -> Dataset:
     """A split, cut to the recipe's limit; raises DataError for an empty one."""
+    progress.say(f"reading {plan.reader.label}, {split} split")
     dataset = plan.reader.read(split)
     for skipped in dataset.skipped:
         progress.say(f"skipped image {skipped.id} ({skipped.file}): {skipped.reason}")
@@ -151,5 +153,6 @@ def about(train: Dataset, test: Dataset) -> dict[str, Any]:
             split.split: {"images": len(split), "points": len(split.row), "digest": split.digest}
             for split in (train, test)
         },
+        "pool_of_other_images": {"images": len(test), "points": len(test.row), "rule": POOL_RULE},
         "skipped": [{"id": s.id, "file": s.file, "reason": s.reason} for s in (*train.skipped, *test.skipped)],
     }

@@ -15,7 +15,7 @@ from reports._pairs import read_tests
 
 NOT_METRICS = {
     *("cell_key", "dataset", "backbone", "weights", "weights_sha256", "layers", "probe", "seed"),
-    *("n_images", "n_unscored", "unscored", "warnings", "status", "error"),
+    *("n_images", "n_unscored", "n_constant", "unscored", "warnings", "status", "error"),
 }
 SHARED = ("time_train_", "time_test_")
 """Time columns of passes that feed all cells of a backbone; every such cell's row has the same value."""
