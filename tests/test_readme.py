@@ -1,0 +1,36 @@
+"""What the README says is what the published results hold."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_results_table_is_the_published_leaderboard() -> None:
+    published = pd.read_csv(ROOT / "reports/published/osie/leaderboard.csv").fillna(
+        {"weights": "none", "layers": "none"}
+    )
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Results")[2].partition("\n## ")[0]
+    lines = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")][2:]
+    assert len(lines) > 8
+    for weights, layers, probe, cc, share, auc, sauc, nss, ig in lines:
+        named = (published.weights == weights) & (published.layers == layers) & (published.probe == probe)
+        (row,) = published[named].itertuples()
+        assert cc == f"{row.cc:.3f} [{row.cc_ci_low:.3f}, {row.cc_ci_high:.3f}]"
+        assert share == f"{row.share_cc * 100:.0f}"
+        assert (auc, sauc, nss, ig) == (f"{row.auc:.3f}", f"{row.sauc:.3f}", f"{row.nss:.2f}", f"{row.ig:.2f}")
+
+
+def test_every_command_of_the_readme_exists() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    source = (ROOT / "harness/cli.py").read_text(encoding="utf-8")
+    commands = set(re.findall(r"^    salprobe (\w+)", text, flags=re.MULTILINE))
+    assert {"run", "ui", "report", "list", "doctor", "score", "export"} <= commands
+    for command in commands:
+        assert f'@app.command("{command}")' in source
+    for target in re.findall(r"^    make (\w+)", text, flags=re.MULTILINE):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
