@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from harness.errors import MetricInputError
-from harness.metrics._maps import Density, FixatedPixels, FixationCounts
+from harness.metrics._batch import by_chunks
+from harness.metrics._maps import Density, FixatedPixels, FixationCounts, Form
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -36,6 +38,17 @@ def density_of(
     values = prediction_of(given.values if isinstance(given, Density) else given, name)
     _check_same(values, name, prediction)
     return values.to(prediction.dtype)
+
+
+def against_density(
+    score: Callable[[Tensor, Tensor], Tensor], form: Form, prediction: Tensor, density: Density | Tensor
+) -> Float[Tensor, " b"]:
+    """`score(maps, form(density))` map by map; the form is made once for a Density of the prediction's precision."""
+    maps = prediction_of(prediction)
+    values = density_of(density, maps)
+    if isinstance(density, Density) and density.values.dtype == maps.dtype:
+        return by_chunks(score, maps, density.form(form))
+    return by_chunks(lambda p, d: score(p, form(d)), maps, values)
 
 
 def fixated_pixels_of(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -10,19 +11,31 @@ import torch
 from torch import Tensor
 
 from harness.errors import MetricInputError
-from harness.metrics._batch import nonzero
+from harness.metrics._batch import by_chunks, nonzero
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Int64
 
+Form = Callable[[Tensor], Tensor]
+"""What a metric makes of flattened maps (b, n), keeping their shape."""
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class Density:
-    """Blurred gaze, (b, h, w), float, non-negative: what CC, SIM and KLD compare with."""
+    """Blurred gaze, (b, h, w), float, non-negative: what CC, SIM and KLD compare with.
+
+    Keeps the forms in which metrics use it (as large as itself each): many maps are scored against one density.
+    """
 
     values: Float[Tensor, "b h w"]
+    _forms: dict[Form, Float[Tensor, "b n"]] = field(default_factory=dict, repr=False)
+
+    def form(self, make: Form) -> Float[Tensor, "b n"]:
+        """`make` applied to every map once, however often it is asked for."""
+        if make not in self._forms:
+            self._forms[make] = by_chunks(make, self.values.detach())
+        return self._forms[make]
 
 
 @dataclass(frozen=True, eq=False)

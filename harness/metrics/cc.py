@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from harness.metrics._batch import by_chunks, centred, dot, nan_unless
-from harness.metrics._inputs import density_of, prediction_of
+from harness.metrics._batch import centred, dot, nan_unless
+from harness.metrics._inputs import against_density
 from harness.metrics._maps import Density
 from harness.metrics._record import Metric
 
@@ -18,15 +18,18 @@ if TYPE_CHECKING:
 
 def cc(prediction: Float[Tensor, "b h w"], density: Density | Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
     """cov(p, d) / (sd(p) sd(d)) over all pixels; 0 for a constant prediction, nan for a constant density."""
-    maps = prediction_of(prediction)
-    return by_chunks(_cc, maps, density_of(density, maps))
+    return against_density(_cc, _centred, prediction, density)
 
 
-def _cc(p: Float[Tensor, "b n"], d: Float[Tensor, "b n"]) -> Float[Tensor, " b"]:
-    x, span_p = centred(p)
-    y, span_d = centred(d)
-    r = (dot(x, y) / (dot(x, x) * dot(y, y)).sqrt()).clamp(-1, 1)
-    return nan_unless(span_p.isfinite() & span_d.isfinite() & (span_d > 0), torch.where(span_p == 0, 0.0, r))
+def _cc(p: Float[Tensor, "b n"], y: Float[Tensor, "b n"]) -> Float[Tensor, " b"]:
+    x, span = centred(p)
+    yy = dot(y, y)  # not finite for a constant density, which has no scale
+    r = (dot(x, y) / (dot(x, x) * yy).sqrt()).clamp(-1, 1)
+    return nan_unless(span.isfinite() & yy.isfinite(), torch.where(span == 0, 0.0, r))
+
+
+def _centred(d: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
+    return centred(d)[0]
 
 
 METRIC = Metric(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from harness.metrics._batch import by_chunks, dot, extent, nan_unless
-from harness.metrics._inputs import density_of, prediction_of
+from harness.metrics._batch import dot, extent, nan_unless
+from harness.metrics._inputs import against_density
 from harness.metrics._maps import Density
 from harness.metrics._record import Metric
 
@@ -24,13 +24,11 @@ def kld(prediction: Float[Tensor, "b h w"], density: Density | Float[Tensor, "b 
 
     A map of which the shift leaves nothing (all zero) is the uniform distribution; nan for NaN or infinity in a map.
     """
-    maps = prediction_of(prediction)
-    return by_chunks(_kld, maps, density_of(density, maps))
+    return against_density(_kld, _distribution, prediction, density)
 
 
 def _kld(p: Float[Tensor, "b n"], d: Float[Tensor, "b n"]) -> Float[Tensor, " b"]:
-    p, d = _distribution(p), _distribution(d)
-    p.add_(EPS)
+    p = _distribution(p).add_(EPS)
     divergence = dot(d, torch.div(d, p, out=p).add_(EPS).log_())
     return nan_unless(divergence.isfinite(), divergence)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from harness.metrics._batch import by_chunks, nan_unless, unit
-from harness.metrics._inputs import density_of, prediction_of
+from harness.metrics._batch import unit
+from harness.metrics._inputs import against_density
 from harness.metrics._maps import Density
 from harness.metrics._record import Metric
 
@@ -18,17 +18,18 @@ if TYPE_CHECKING:
 
 def sim(prediction: Float[Tensor, "b h w"], density: Density | Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
     """sum min(p, d), each map scaled to [0, 1] and then to a sum of 1; nan where either map is constant."""
-    maps = prediction_of(prediction)
-    return by_chunks(_sim, maps, density_of(density, maps))
+    return against_density(_sim, _share, prediction, density)
 
 
-def _sim(p: Float[Tensor, "b n"], d: Float[Tensor, "b n"]) -> Float[Tensor, " b"]:
-    x, span_p = unit(p)
-    y, span_d = unit(d)
-    x.div_(x.sum(1, keepdim=True))
-    y.div_(y.sum(1, keepdim=True))
-    shared = torch.minimum(x, y, out=x).sum(1).double()
-    return nan_unless(span_p.isfinite() & (span_p > 0) & span_d.isfinite() & (span_d > 0), shared)
+def _sim(p: Float[Tensor, "b n"], y: Float[Tensor, "b n"]) -> Float[Tensor, " b"]:
+    x = _share(p)
+    return torch.minimum(x, y, out=x).sum(1).double()
+
+
+def _share(x: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
+    """Scaled to [0, 1], then to a sum of 1; nan throughout for a constant map and for one that is not finite."""
+    scaled, span = unit(x)
+    return scaled.div_(torch.where(span.isfinite(), scaled.sum(1), torch.nan)[:, None])
 
 
 METRIC = Metric(

@@ -115,3 +115,15 @@ def test_an_empty_batch_scores_nothing() -> None:
     ):
         assert value.shape == (0,)
         assert value.dtype == torch.float64
+
+
+@pytest.mark.parametrize("metric", WITH_DENSITY)
+def test_a_density_object_is_prepared_once_and_scores_the_same(metric) -> None:
+    random = torch.Generator().manual_seed(0)
+    values, maps = torch.rand(3, 12, 16, generator=random), torch.rand(2, 3, 12, 16, generator=random)
+    density = Density(values.clone())
+    for prediction in maps:
+        assert torch.equal(metric(prediction, density), metric(prediction, values))
+        assert torch.equal(metric(prediction.double(), density), metric(prediction.double(), values))
+    assert len(density._forms) == 1
+    assert torch.equal(density.values, values)
