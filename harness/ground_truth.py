@@ -34,7 +34,7 @@ class Pool:
 
     def __init__(self, dataset: Dataset, device: torch.device) -> None:
         self.device = device
-        self.n_images, self.n_points = len(dataset), len(dataset.row)
+        self.n_images = len(dataset)
         self._sources = _histograms(dataset)
         self._counts: dict[Size, Tensor] = {}
         self._blurs: dict[tuple[Size, float, Size], Tensor] = {}

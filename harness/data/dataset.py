@@ -6,6 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, dataclass_transform
 
@@ -82,7 +83,7 @@ class Dataset:
             image_sha256=tuple(self.image_sha256[i] for i in indices) if self.image_sha256 else (),
         )
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """sha256 over the images' bytes (by their digests) and every column that can change a number."""
         total = hashlib.sha256("\n".join([self.edition, self.points_kind, *self.image_sha256]).encode())
