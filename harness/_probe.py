@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, MutableMapping
+from collections.abc import Callable, Hashable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
 
 import torch
+from torch import Tensor
 
 from harness._plugin import registering, subclass_check
 from harness.readout import Readout
@@ -29,6 +30,14 @@ class Consumer(ABC):
         """Called after each pass over the training images; True asks for another pass."""
         return False
 
+    def sums(self) -> Sequence[MutableMapping[Any, Tensor]]:
+        """What it has summed over the images of the pass that just ended, as mappings of tensors.
+
+        With several processes each sees some of the images: before `end_pass` these tensors are added up over all
+        processes, in place. A mapping may lack what this process saw no image of; the missing entry is then made.
+        """
+        raise NotImplementedError
+
     def expected_bytes(self) -> int:
         """Memory it will hold at its peak, for the estimate that is printed before a run; 0 if negligible."""
         return 0
@@ -39,6 +48,12 @@ class Trainer(Consumer):
 
     def update(self, batch: Batch) -> None:
         """Take one batch; a trainer that only reads shared statistics has nothing to do here."""
+
+    def sums(self) -> Sequence[MutableMapping[Any, Tensor]]:
+        """Nothing, for a trainer that does not look at batches itself."""
+        if type(self).update is not Trainer.update:
+            raise NotImplementedError
+        return ()
 
     @abstractmethod
     def readout(self) -> Readout:

@@ -69,6 +69,8 @@ class Batch:
     folds: tuple[int, ...]
     sigma: float
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    turns: tuple[int, ...] = ()
+    """When each image comes in this pass, counted over all processes; what mini-batches are cut by."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -104,5 +106,6 @@ class Batch:
             ids=tuple(self.ids[i] for i in rows),
             points=tuple(self.points[i] for i in rows),
             folds=tuple(self.folds[i] for i in rows),
+            turns=tuple(self.turns[i] for i in rows) if self.turns else (),
             features={name: x[list(rows)] for name, x in self.features.items()},
         )
