@@ -96,6 +96,12 @@ class LoadedResNet50(LoadedBackbone):
                     found[name] = features
         return {name: found[name] for name in layers}
 
+    def compile(self) -> None:
+        """Block by block, because `forward` stops after the deepest layer asked for."""
+        for stage in BLOCKS:
+            for block in self.module.get_submodule(stage).children():
+                block.compile()
+
 
 def walk(net: ResNet, x: Tensor) -> Iterator[tuple[str, Tensor]]:
     """Every layer's name and features, shallow to deep, each computed when it is asked for.

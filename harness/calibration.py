@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from harness.distributed import add_up, agree, is_mine
 from harness.grid import resize
 from harness.ground_truth import Pool
 from harness.readout import Readout
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from harness.progress import Progress
-    from harness.types import Batch, Size
+    from harness.types import Batch
 
 IMAGES = 64
 """Training images used: about ten thousand fixations for two numbers."""
@@ -61,24 +62,27 @@ def calibrate(readouts: Mapping[str, Readout], stream: Stream, progress: Progres
     rows = calibration_rows(len(stream.dataset), stream.settings.seed)
     pool = Pool(stream.dataset, stream.device)
     samples: dict[str, list[_Sample]] = {key: [] for key in readouts}
+    failed: dict[str, str] = {}
     if not readouts:
         return {}
-    with progress.phase("calibrating densities", len(rows)) as bar, torch.inference_mode():
+    with progress.phase("calibrating densities", sum(map(is_mine, rows))) as bar, torch.inference_mode():
         for batch in stream.batches(rows=rows):
-            coarse = (max(1, batch.size[0] // COARSER), max(1, batch.size[1] // COARSER))
-            prior = pool.log_prior(batch, coarse, leave_out=True)
+            raster = _Raster(batch, pool)
             for key in list(samples):
                 try:
-                    samples[key] += _samples(readouts[key], batch, prior, coarse)
-                except Exception:  # the evaluation will meet the same error and report it
+                    samples[key] += raster.samples(readouts[key])
+                except Exception as error:  # the evaluation will meet the same error and report it
+                    failed[key] = str(error)
                     del samples[key]
             bar.advance(len(batch))
+    agree(failed)
     found = {}
-    for key, images in samples.items():
-        fitted = fit(images)
+    for key in readouts:
+        fitted = fit(samples[key]) if key not in failed else None
         if fitted is not None:
-            found[key] = Calibration(*fitted, pool)
-            readouts[key].info["density"] = found[key].describe(len(images))
+            gain, prior_weight, images = fitted
+            found[key] = Calibration(gain, prior_weight, pool)
+            readouts[key].info["density"] = found[key].describe(images)
     return found
 
 
@@ -89,32 +93,51 @@ def calibration_rows(n: int, seed: int) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class _Sample:
-    """One image: the two features of every cell, and the share of fixations on it."""
+    """One image on the coarse raster; what is the same for all readouts is held once for all of them."""
 
-    features: Float[Tensor, "2 n"]
+    logits: Float[Tensor, " n"]
+    prior: Float[Tensor, " n"]
     share: Float[Tensor, " n"]
+    """Of the fixations on each cell; nan for an image without any."""
+
+    @property
+    def features(self) -> Float[Tensor, "2 n"]:
+        """What the two numbers weigh, float64."""
+        return torch.stack([self.logits, self.prior]).double()
 
 
-def _samples(readout: Readout, batch: Batch, prior: Tensor, coarse: Size) -> list[_Sample]:
-    logits = resize(readout.logits(batch).float(), coarse)
-    counts = resize(readout.scored_against(batch).fixations.values.float(), coarse)
-    totals = counts.sum(dim=(1, 2))
-    return [
-        _Sample(
-            torch.stack([logits[i], prior[i]]).flatten(1).cpu().double(),
-            (counts[i] / totals[i]).flatten().cpu().double(),
-        )
-        for i in range(len(batch))
-        if totals[i] > 0
-    ]
+class _Raster:
+    """A batch on the coarse raster."""
+
+    def __init__(self, batch: Batch, pool: Pool) -> None:
+        self.batch = batch
+        self.size = (max(1, batch.size[0] // COARSER), max(1, batch.size[1] // COARSER))
+        self.prior = pool.log_prior(batch, self.size, leave_out=True).flatten(1).cpu()
+        self.share = self._share(batch)
+
+    def samples(self, readout: Readout) -> list[_Sample]:
+        """One for each image with gaze."""
+        logits = resize(readout.logits(self.batch).float(), self.size).flatten(1).cpu()
+        scored = readout.scored_against(self.batch)
+        share = self.share if scored is self.batch else self._share(scored)
+        found = zip(logits, self.prior, share, strict=True)
+        return [_Sample(*planes) for planes in found if not planes[2].isnan().any()]
+
+    def _share(self, batch: Batch) -> Float[Tensor, "b n"]:
+        counts = resize(batch.fixations.values.float(), self.size).flatten(1).cpu()
+        return counts / counts.sum(dim=1, keepdim=True)
 
 
-def fit(images: list[_Sample]) -> tuple[float, float] | None:
-    """(gain, prior_weight) that maximise the mean log-likelihood per fixation; None for maps that are not finite."""
-    if not images or not all(torch.isfinite(s.features).all() for s in images):
+def fit(images: list[_Sample]) -> tuple[float, float, int] | None:
+    """(gain, prior_weight) that maximise the mean log-likelihood per fixation, and the number of images over all
+    processes; None for maps that are not finite."""
+    spreads = [s.features.std(dim=1) for s in images]
+    total = torch.cat([torch.stack([*spreads, torch.zeros(2).double()]).sum(0), torch.tensor([float(len(images))])])
+    add_up([total])
+    if total[2] == 0 or not torch.isfinite(total).all():
         return None
     # in units of each feature's spread, so that Newton's step is well scaled whatever the readout's units are
-    spread = torch.stack([s.features.std(dim=1) for s in images]).mean(0)
+    spread = total[:2] / total[2]
     unit = torch.where(spread > 0, 1 / spread, 0.0)
     parameters = torch.tensor([0.0, 1.0], dtype=torch.float64) / torch.where(unit > 0, unit, 1.0)
     value, gradient, curvature = _likelihood(parameters, images, unit)
@@ -131,19 +154,24 @@ def fit(images: list[_Sample]) -> tuple[float, float] | None:
         if gained < 1e-12:
             break
     gain, weight = (parameters * unit).tolist()
-    return gain, weight
+    return gain, weight, int(total[2])
 
 
 def _likelihood(parameters: Tensor, images: list[_Sample], unit: Tensor) -> tuple[float, Tensor, Tensor]:
-    """Mean log-likelihood per fixation, its gradient, and its negated Hessian: moments of an exponential family."""
-    value, gradient, curvature = 0.0, torch.zeros(2).double(), torch.zeros(2, 2).double()
+    """Mean log-likelihood per fixation, its gradient, and its negated Hessian: moments of an exponential family.
+
+    The images are those of this process, the means are over all processes' images.
+    """
+    sums = torch.zeros(8, dtype=torch.float64)
+    value, gradient, curvature, n = sums[:1], sums[1:3], sums[3:7].view(2, 2), sums[7]
     for image in images:
         x = image.features * unit[:, None]
         log_p = torch.log_softmax(parameters @ x, 0)
         p = log_p.exp()
         mean = x @ p
-        value += (image.share @ log_p).item()
-        gradient += x @ image.share - mean
+        value += image.share.double() @ log_p
+        gradient += x @ image.share.double() - mean
         curvature += (x * p) @ x.T - torch.outer(mean, mean)
-    n = len(images)
-    return value / n, gradient / n, curvature / n
+        n += 1
+    add_up([sums])
+    return (value / n).item(), gradient / n, curvature / n

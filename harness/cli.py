@@ -39,15 +39,18 @@ def run_command(
     track: Annotated[bool, typer.Option("--track/--no-track", help="Log to MLflow.")] = True,
 ) -> None:
     """Run a benchmark matrix: train every probe on one stream, score it, log it."""
-    typer.echo(f"salprobe: {recipe}")  # at once: torch takes seconds to import
+    if os.environ.get("RANK", "0") == "0":
+        typer.echo(f"salprobe: {recipe}")  # at once: torch takes seconds to import
     from harness import commands
 
     chosen = [*(overrides or [])]
     chosen += [f"limit={limit}"] if limit is not None else []
     chosen += [f"device={device}"] if device is not None else []
     chosen += [] if track else ["tracking.enabled=false"]
-    if dry_run:
+    if dry_run and os.environ.get("RANK", "0") == "0":
         commands.dry_run(recipe, chosen)
+    elif dry_run:
+        return
     else:
         sys.exit(commands.run_recipe(recipe, chosen, out))
 
@@ -141,7 +144,8 @@ def main() -> None:
     try:
         app()
     except SalprobeError as error:
-        sys.stderr.write(f"error: {error}\n")
+        who = f" (process {os.environ['RANK']})" if "RANK" in os.environ else ""
+        sys.stderr.write(f"error{who}: {error}\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")

@@ -12,16 +12,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from harness.allocator import keep_pages
+from harness.distributed import is_main, processes, size
 from harness.errors import TrackingError
 from harness.export import export_cell
-from harness.group_run import stream_settings
+from harness.machine import choose_device, settled, stream_settings
 from harness.memory import cache_fits, estimate, gib, peak_bytes
 from harness.plan import Plan, make_plan
 from harness.predictions import EIGHT_BIT
-from harness.progress import progress_for
+from harness.progress import Silent, progress_for
 from harness.recipe import load_recipe
 from harness.registry import Registry
-from harness.run import choose_device, read_split, run
+from harness.run import read_split, run
 from harness.score import Scoring, label_for, plan_for
 from harness.tracking import MlflowObserver, ui_command, ui_environment
 
@@ -30,13 +32,29 @@ OK, CELLS_FAILED = 0, 1
 
 
 def run_recipe(name: str, overrides: Sequence[str], out: Path) -> int:
-    """Run a recipe, print its leaderboard, return the exit code: non-zero if a cell or the tracking failed."""
-    console = Console()
+    """Run a recipe, print its leaderboard, return the exit code: non-zero if a cell or the tracking failed.
+
+    Of several processes only the main one speaks.
+    """
+    keep_pages()
     plan = make_plan(load_recipe(name, overrides))
+    with processes():
+        if is_main():
+            return _run(plan, out)
+        run(plan, out, Silent())
+    return OK
+
+
+def _run(plan: Plan, out: Path) -> int:
+    console = Console()
     progress = progress_for(console)
     recipe = plan.recipe
     device = choose_device(recipe.device)
-    progress.say(f"{recipe.name}: {len(plan.cells)} cells, dataset {plan.reader.label}, device {device}")
+    precision = settled(recipe, device).precision
+    together = f", {size()} processes" if size() > 1 else ""
+    progress.say(
+        f"{recipe.name}: {len(plan.cells)} cells, dataset {plan.reader.label}, device {device}, {precision}{together}"
+    )
     tracker = MlflowObserver() if recipe.tracking.enabled else None
     outcome = run(plan, out, progress, [tracker] if tracker else [])
     REPORTS.get("terminal")(outcome.folder, console)
@@ -57,10 +75,10 @@ def dry_run(name: str, overrides: Sequence[str]) -> None:
     console = Console()
     plan = make_plan(load_recipe(name, overrides))
     console.print(_cell_table(plan))
-    progress = progress_for(console)
+    progress, device = progress_for(console), choose_device(plan.recipe.device)
     train, test = read_split(plan, "train", progress), read_split(plan, "test", progress)
     for group in plan.groups:
-        peak = estimate(group, plan.recipe, train, stream_settings(plan.recipe, plan.reader))
+        peak = estimate(group, plan.recipe, train, stream_settings(plan.recipe, plan.reader, device))
         console.print(_passes(group.passes, len(train), len(test), group.backbone, peak.cache > 0), highlight=False)
         if group.backbone is None:
             continue

@@ -16,7 +16,9 @@ from torch import Tensor
 from harness.grid import axis_operator
 
 if TYPE_CHECKING:
+    import numpy as np
     from jaxtyping import Float
+    from numpy.typing import NDArray
 
 SIGMA_AT_480 = 19.0
 TRUNCATE = 4.0
@@ -58,3 +60,18 @@ def blur_to_grid(counts: Float[Tensor, "b h w"], sigma: float, grid: tuple[int, 
     rows = _on(height, sigma, grid[0], counts.dtype, counts.device)
     cols = _on(width, sigma, grid[1], counts.dtype, counts.device)
     return rows @ counts @ cols.T
+
+
+def points_to_grid(
+    row: NDArray[np.int32], col: NDArray[np.int32], size: tuple[int, int], sigma: float, grid: tuple[int, int]
+) -> Float[Tensor, "gh gw"]:
+    """The same for one image's points, float64, without its counts: the sum over points of two vectors' product."""
+    rows = _seen_from(size[0], sigma, grid[0])[torch.from_numpy(row).long()]
+    cols = _seen_from(size[1], sigma, grid[1])[torch.from_numpy(col).long()]
+    return rows.T @ cols
+
+
+@lru_cache(maxsize=64)
+def _seen_from(length: int, sigma: float, target: int) -> Float[Tensor, "n target"]:
+    """For a point on each pixel of an axis, its share in every cell."""
+    return (axis_operator(length, target) @ blur_operator(length, sigma)).T.contiguous()

@@ -86,9 +86,8 @@ def gather(thing: T) -> list[T]:
 
 def agree(found: MutableMapping[K, str]) -> None:
     """What one process knows (cell -> its error), all know; where several do, the first one's words count."""
-    for theirs in gather(dict(found)):
-        for key, value in theirs.items():
-            found.setdefault(key, value)
+    for theirs in reversed(gather(dict(found))):
+        found.update(theirs)
 
 
 def add_up(tensors: Sequence[Tensor]) -> None:
@@ -104,7 +103,7 @@ def add_up(tensors: Sequence[Tensor]) -> None:
     for small in together.values():
         flat = torch.cat([tensor.reshape(-1) for tensor in small])
         dist.all_reduce(flat)
-        for tensor, part in zip(small, flat.split([t.numel() for t in small]), strict=True):
+        for tensor, part in zip(small, torch.split(flat, [t.numel() for t in small]), strict=True):
             tensor.copy_(part.view_as(tensor))
 
 

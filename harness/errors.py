@@ -37,6 +37,12 @@ class WeightsError(SalprobeError):
     exit_code = 4
 
 
+class DeviceMemoryError(SalprobeError):
+    """Not even one image fits into the device's memory; names the size."""
+
+    exit_code = 8
+
+
 class MetricInputError(SalprobeError, ValueError):
     """A metric was given maps of the wrong shape, type or content."""
 

@@ -14,13 +14,13 @@ import torch
 
 from harness.errors import RecipeError, ResultsError
 from harness.evaluation import stimulus_maps
-from harness.group_run import stream_settings
+from harness.machine import choose_device, stream_settings
 from harness.plan import NO_BACKBONE, Cell, make_plan
 from harness.predictions import FORMATS, writer_for
 from harness.readout import Readout, load_readout
 from harness.recipe import load_recipe
 from harness.results import RECIPE, RUN, read_cells
-from harness.run import choose_device, read_split
+from harness.run import read_split
 from harness.stream import Stream
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def export_cell(
     _check_data(folder, test)
     cell, backbone = _cell(plan, row)
     loaded = _load(backbone, row, device)
-    stream = Stream(test, stream_settings(plan.recipe, plan.reader), device, loaded, cell.layers)
+    stream = Stream(test, stream_settings(plan.recipe, plan.reader, device), device, loaded, cell.layers)
     _write(readout.to(device), stream, format, out, progress)
     return Exported(label_of(row), row["cell_key"], len(test) - len(stream.skipped))
 

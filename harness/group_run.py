@@ -11,9 +11,11 @@ import torch
 
 from harness.calibration import calibrate
 from harness.data.images import read_image
+from harness.distributed import gather, is_main, main_first
 from harness.evaluation import Scores, evaluate
 from harness.feature_cache import FeatureCache
 from harness.identity import cell_key, identity
+from harness.machine import stream_settings
 from harness.memory import estimate, gib
 from harness.pictures import PictureRow, contact_sheet
 from harness.readout import save_readout
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from harness.data.dataset import Dataset
     from harness.plan import Cell, Group, Plan
     from harness.progress import Progress
-    from harness.recipe import Recipe
     from harness.results import ResultsFolder
 
 log = logging.getLogger("salprobe")
@@ -41,7 +42,8 @@ class GroupRun:
     group: Group
     train: Dataset
     test: Dataset
-    results: ResultsFolder
+    results: ResultsFolder | None
+    """None in a process that does not write."""
     device: torch.device
     progress: Progress
 
@@ -69,7 +71,8 @@ class GroupRun:
         if self.group.backbone is None:
             return None
         self.progress.say(f"{self.group.backbone.label}: loading weights {self.group.backbone.weights}")
-        loaded = self.group.backbone.load(self.device)
+        backbone = self.group.backbone
+        loaded = main_first(lambda: backbone.load(self.device))
         used = loaded.weights
         self.progress.say(
             f"{self.group.backbone.label}: weights {used.name} ({used.source}, sha256 {used.sha256[:12]})"
@@ -79,7 +82,7 @@ class GroupRun:
     def _train_and_score(self, cells: dict[str, Cell], loaded: LoadedBackbone | None) -> list[CellResult]:
         recipe = self.plan.recipe
         watch, scoring_watch = Stopwatch(), Stopwatch()
-        settings = stream_settings(recipe, self.plan.reader)
+        settings = stream_settings(recipe, self.plan.reader, self.device)
         training = Stream(self.train, settings, self.device, loaded, self.group.layers, self._cache(settings), watch)
         students = Classroom(cells, training).teach(self.progress)
         testing = Stream(self.test, settings, self.device, loaded, self.group.layers, None, scoring_watch)
@@ -95,8 +98,11 @@ class GroupRun:
             calibrations=calibrations,
             pictured=pictured_ids(self.test, recipe.pictures),
         )
-        for skipped in (*training.skipped.values(), *testing.skipped.values()):
-            self.progress.say(f"skipped image {skipped.id} ({skipped.file}): {skipped.reason}")
+        for skipped in gather([*training.skipped.values(), *testing.skipped.values()]):
+            for image in skipped:
+                self.progress.say(f"skipped image {image.id} ({image.file}): {image.reason}")
+        if not is_main():
+            return []
         phases = {f"train_{k}": v for k, v in watch.seconds.items()}
         phases |= {f"test_{k}": v for k, v in scoring_watch.seconds.items()}
         return [self._finished(student, scores.get(student.key), loaded, phases) for student in students]
@@ -117,6 +123,7 @@ class GroupRun:
         result.seconds = {**student.watch.seconds, **phases}
         if student.readout is not None:
             result.info = student.readout.info
+            assert self.results is not None
             result.readout = self.results.readout(result.key)
             save_readout(student.readout, result.readout)
         if scores is not None and not error:
@@ -129,7 +136,7 @@ class GroupRun:
         return result
 
     def _draw(self, result: CellResult, scores: Scores) -> Path | None:
-        if not scores.predictions:
+        if not scores.predictions or self.results is None:
             return None
         files = {int(id_): file for id_, file in zip(self.test.ids, self.test.files, strict=True)}
         of_image = {row["image_id"]: row for row in result.per_image}
@@ -158,21 +165,6 @@ class GroupRun:
             resolved["skipped"] = cell.label
         weights = loaded.weights.name if loaded is not None else cell.weights
         return CellResult(cell, cell_key(resolved), resolved, status, error, weights)
-
-
-def stream_settings(recipe: Recipe, reader: object) -> StreamSettings:
-    """The stream's part of a recipe."""
-    return StreamSettings(
-        scale=recipe.input.scale,
-        size=recipe.input.size,
-        grid=recipe.grid,
-        folds=recipe.folds,
-        seed=recipe.seed,
-        batch_size=recipe.batch_size,
-        precision=recipe.precision,
-        workers=recipe.workers,
-        on_bad=getattr(reader, "on_bad", "error"),
-    )
 
 
 def pictured_ids(test: Dataset, n: int) -> list[int]:

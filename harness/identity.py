@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.plan import Cell
     from harness.recipe import Recipe
 
-SCORING_VERSION = 1
+SCORING_VERSION = 2
 """Raised when the road from features to numbers changes: resizing, fitting, scoring conventions."""
 
 
@@ -44,7 +44,7 @@ def identity(
         "layers": [dataclasses.asdict(layer) for layer in cell.layers],
         "input": recipe.input.model_dump(mode="json"),
         "grid": recipe.grid,
-        "precision": recipe.precision,
+        "precision": None if loaded is None else recipe.precision,
         "folds": recipe.folds,
         "density": {"sigma_at_480": SIGMA_AT_480, "truncate": TRUNCATE},
         "probe": {"name": cell.probe.name, **dataclasses.asdict(cell.probe)},  # type: ignore[call-overload]

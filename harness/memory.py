@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from harness.batching import batch_size_for
 from harness.feature_cache import feature_bytes
 from harness.stream import Stream, StreamSettings
 from harness.training import Classroom
@@ -56,7 +57,9 @@ def estimate(group: Group, recipe: Recipe, train: Dataset, settings: StreamSetti
     wanted = per_image * len(train) if group.passes > 1 else 0
     largest = max((feature_bytes([layer], input_size, input_size) for layer in group.layers), default=0)
     native = feature_bytes(group.layers, input_size, input_size)
-    batch = recipe.batch_size * (native + per_image + LAYERS_ALIVE * largest)
+    batch = (settings.batch_size or batch_size_for(input_size, group.layers, torch.device("cpu"))) * (
+        native + per_image + LAYERS_ALIVE * largest
+    )
     fits = cache_fits(wanted, recipe)
     return Estimate(resident_bytes(), statistics, wanted if fits else 0, wanted, batch)
 

@@ -99,11 +99,15 @@ class Recipe(_Strict):
     seed: int = 0
     limit: PositiveInt | None = None
     """Use only so many training and so many held-out images."""
-    batch_size: PositiveInt = 8
-    precision: Literal["fp32", "bf16"] = "fp32"
+    batch_size: PositiveInt | Literal["auto"] = "auto"
+    """Images at once through the network; `auto` goes by the device and its free memory."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """The network's; `auto` is bf16 (autocast) where the device computes it in hardware, else fp32."""
+    compile: bool = False
+    """Let torch.compile speed up the network: worth its start-up time on long runs."""
     device: str = "auto"
-    workers: Annotated[int, Field(ge=0)] = 1
-    """Processes that decode images beside the network; 0 decodes in the main process."""
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """Processes that decode images beside the network; 0 decodes in the main process. `auto`: 1, or 8 for a GPU."""
     cache: Cache = Cache()
     pictures: Annotated[int, Field(ge=0)] = 6
     """Held-out images on each run's contact sheet."""

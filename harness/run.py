@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-
+from harness.distributed import is_main, main_first, size
 from harness.environment import describe_environment
-from harness.errors import DataError, RecipeError, WeightsError
+from harness.errors import DataError, WeightsError
 from harness.ground_truth import POOL_RULE
 from harness.group_run import GroupRun
+from harness.machine import choose_device, settled
 from harness.results import CellResult, Observer, ResultsFolder, RunRecord
 from harness.uncertainty import Uncertainty
 
@@ -39,21 +41,37 @@ class Outcome:
 
 
 def run(plan: Plan, out: Path, progress: Progress, observers: Sequence[Observer] = ()) -> Outcome:
-    """Run every cell of a plan and write `<out>/<recipe>/`; raises SalprobeError where nothing can be run."""
+    """Run every cell of a plan and write `<out>/<recipe>/`; raises SalprobeError where nothing can be run.
+
+    Every process of a run calls this; the main one writes and tells the observers.
+    """
     device = choose_device(plan.recipe.device)
+    plan = dataclasses.replace(plan, recipe=settled(plan.recipe, device))
     train, test = read_split(plan, "train", progress), read_split(plan, "test", progress)
-    results = ResultsFolder(out.resolve() / plan.recipe.name)
+    folder = out.resolve() / plan.recipe.name
+    results = ResultsFolder(folder) if is_main() else None
+    groups = [GroupRun(plan, group, train, test, results, device, progress) for group in plan.groups]
+    if results is None:
+        return _help(groups, folder)
     results.write_recipe(plan.recipe)
     record = RunRecord(
         recipe=plan.recipe,
-        folder=results.folder,
+        folder=folder,
         matrix_id=matrix_id(plan.recipe, train, test),
         dataset=about(train, test),
-        environment=describe_environment(),
+        environment={**describe_environment(), "processes": size()},
     )
     results.write_record(record)
-    groups = [GroupRun(plan, group, train, test, results, device, progress) for group in plan.groups]
     return _Journey(groups, results, list(observers), record, Uncertainty(plan.metrics, test.digest)).go()
+
+
+def _help(groups: Sequence[GroupRun], folder: Path) -> Outcome:
+    """What a process does that does not write: its share of every group, in the same order as the main one."""
+    seen: dict[str, str] = {}
+    for group in groups:
+        with suppress(WeightsError):
+            group.run(seen)
+    return Outcome(folder)
 
 
 @dataclass
@@ -109,22 +127,10 @@ class _Journey:
             observer.cell_ended(result)
 
 
-def choose_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one, else the CPU; raises RecipeError for a device that is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except Exception as error:
-        raise RecipeError(f"device: {name!r} cannot be used here ({error}); try auto or cpu") from error
-    return device
-
-
 def read_split(plan: Plan, split: Split, progress: Progress) -> Dataset:
     """A split, cut to the recipe's limit; raises DataError for an empty one."""
     progress.say(f"reading {plan.reader.label}, {split} split")
-    dataset = plan.reader.read(split)
+    dataset = main_first(lambda: plan.reader.read(split))
     for skipped in dataset.skipped:
         progress.say(f"skipped image {skipped.id} ({skipped.file}): {skipped.reason}")
     if len(dataset) == 0:
@@ -138,7 +144,8 @@ def read_split(plan: Plan, split: Split, progress: Progress) -> Dataset:
 
 def matrix_id(recipe: Recipe, train: Dataset, test: Dataset) -> str:
     """The same for every run of the same recipe on the same data."""
-    asked = recipe.model_dump(mode="json", exclude={"tracking", "device", "workers", "batch_size", "compare"})
+    how = {"tracking", "device", "workers", "batch_size", "compile", "cache", "compare"}
+    asked = recipe.model_dump(mode="json", exclude=how)
     return hashlib.sha256(json.dumps([asked, train.digest, test.digest]).encode()).hexdigest()[:12]
 
 

@@ -17,15 +17,15 @@ from harness.density import SIGMA_AT_480, TRUNCATE
 from harness.environment import describe_environment
 from harness.errors import DataError, ResultsError, UnknownNameError
 from harness.evaluation import Scores, evaluate
-from harness.group_run import stream_settings
 from harness.identity import SCORING_VERSION, cell_key
+from harness.machine import choose_device, stream_settings
 from harness.metric_registry import METRICS
 from harness.metrics import Metric
 from harness.plan import NO_BACKBONE, Cell, Plan, build
 from harness.predictions import Checked, Found, StoredReadout, check_maps, find_maps
 from harness.recipe import load_recipe, override_key, parse_recipe, recipe_names
 from harness.results import RECIPE, CellResult, ResultsFolder, replace
-from harness.run import choose_device, read_split
+from harness.run import read_split
 from harness.stream import Stream
 from harness.uncertainty import Uncertainty
 
@@ -81,7 +81,7 @@ class Scoring:
         test = read_split(self.plan, "test", progress)
         found, checked = self._take(test, progress)
         result = self._result(test, found, checked)
-        stream = Stream(test, stream_settings(self.plan.recipe, self.plan.reader), device)
+        stream = Stream(test, stream_settings(self.plan.recipe, self.plan.reader, device), device)
         readout = StoredReadout(found.maps, are_densities=self.density)
         scores = evaluate({result.key: readout}, stream, self.metrics, progress)[result.key]
         _name_missing(scores, found, self.metrics)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import random
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 
+from harness.batching import batch_size_for
 from harness.data.dataset import Dataset, Skipped
-from harness.data.images import read_image, resize_image
+from harness.decoding import Decoder
 from harness.density import sigma_for
-from harness.errors import DataError
+from harness.distributed import is_mine
+from harness.errors import DeviceMemoryError
 from harness.feature_cache import FeatureCache
 from harness.grid import no_finer_than
+from harness.order import Place, assign_folds, blocks, my_batches
+from harness.precision import autocast
 from harness.timing import Stopwatch
 from harness.types import Batch, LayerSpec, Size
 
@@ -26,22 +29,23 @@ if TYPE_CHECKING:
 
     from harness._backbone import LoadedBackbone
 
-BLOCK = 32
-"""Images of one size and one fold that stay together when an epoch is shuffled; no batch is larger."""
+log = logging.getLogger("salprobe")
 
 
 @dataclass(frozen=True)
 class StreamSettings:
-    """How images become batches; all but `batch_size` and `workers` can change numbers."""
+    """How images become batches; all but `batch_size`, `workers` and `compile` can change numbers."""
 
     scale: float = 1.0
     size: Size | None = None
     grid: int | Size = 32
     folds: int = 5
     seed: int = 0
-    batch_size: int = 8
+    batch_size: int | None = None
+    """Images at once through the network; None: as many as do it fastest in the memory there is."""
     precision: Literal["fp32", "bf16"] = "fp32"
     workers: int = 0
+    compile: bool = False
     on_bad: Literal["error", "skip"] = "error"
 
     def grid_for(self, size: Size) -> Size:
@@ -57,7 +61,10 @@ class StreamSettings:
 
 @dataclass
 class Stream:
-    """The batches of one split through one backbone; without a backbone, batches carry gaze only."""
+    """The batches of one split through one backbone; without a backbone, batches carry gaze only.
+
+    With several processes each gets its own share of the images, the same ones in every pass.
+    """
 
     dataset: Dataset
     settings: StreamSettings
@@ -70,147 +77,136 @@ class Stream:
 
     def __post_init__(self) -> None:
         self.folds = assign_folds([int(i) for i in self.dataset.ids], self.settings.folds, self.settings.seed)
+        self._fits: dict[Size, int] = {}
         if self.backbone is not None:
-            prepare(self.backbone, self.settings.precision)
+            prepare(self.backbone, compile=self.settings.compile)
+
+    @property
+    def n_mine(self) -> int:
+        """Images that this process sees in a pass."""
+        return sum(map(is_mine, range(len(self.dataset))))
 
     def batches(self, epoch: int | None = None, rows: Sequence[int] | None = None) -> Iterator[Batch]:
         """One pass, over all images or over some rows. Every batch holds images of one size and one fold.
 
         The order is seeded by `epoch`; `epoch=None` keeps the dataset's order as far as sizes allow.
         """
-        plan = self._plan(epoch, rows)
+        chosen = range(len(self.dataset)) if rows is None else rows
+        order = blocks(chosen, self.dataset.size, self.folds, self.settings.seed, epoch)
+        plan = my_batches(order, self._batch_size)
         if self.backbone is None:
-            yield from (self._batch(rows, {}) for rows in plan)
+            yield from (self._batch(places, {}) for places in plan)
         elif self.cache is not None and self.cache.complete:
-            for rows in plan:
-                known = [row for row in rows if row not in self.skipped]
-                if known:
-                    with self.watch("cache"):
-                        features = self.cache.get(known, self.device)
-                    yield self._batch(known, features)
+            yield from self._from_cache(self.cache, plan)
         else:
-            yield from self._through_backbone(plan)
-            if self.cache is not None and rows is None:
-                self.cache.close()
+            yield from self._through_backbone(plan, self.cache if rows is None else None)
 
-    def _through_backbone(self, plan: list[list[int]]) -> Iterator[Batch]:
-        assert self.backbone is not None
-        images = _Images(self.dataset, self.settings, self.backbone.preprocessing.input_size)
-        loader = DataLoader(
-            images,
-            batch_sampler=plan,
-            num_workers=self.settings.workers,
-            collate_fn=_keep,
-            pin_memory=False,
-            prefetch_factor=2 if self.settings.workers else None,
-        )
-        waiting = iter(loader)
+    def _from_cache(self, cache: FeatureCache, plan: list[list[Place]]) -> Iterator[Batch]:
+        for places in plan:
+            known = [place for place in places if place.row not in self.skipped]
+            if known:
+                with self.watch("cache", self.device):
+                    features = cache.get([place.row for place in known], self.device)
+                yield self._batch(known, features)
+
+    def _through_backbone(self, plan: list[list[Place]], cache: FeatureCache | None) -> Iterator[Batch]:
+        waiting = self._decoder.batches(plan)
         while True:
-            with self.watch("decode"):
-                loaded = next(waiting, None)
-            if loaded is None:
-                return
-            rows, pixels = self._usable(loaded)
-            if rows:
-                with self.watch("forward", self.device):
-                    features = self._features(torch.stack(pixels), rows)
-                if self.cache is not None:
-                    self.cache.put(rows, features)
-                yield self._batch(rows, features)
+            with self.watch("decode", self.device):
+                decoded = next(waiting, None)
+            if decoded is None:
+                break
+            self._note_bad(decoded.bad)
+            if not decoded.places:
+                continue
+            assert isinstance(decoded.pixels, Tensor)
+            for places, features in self._in_memory(decoded.places, decoded.pixels):
+                if cache is not None:
+                    cache.put([place.row for place in places], features)
+                yield self._batch(places, features)
+        if cache is not None:
+            cache.close()
 
-    def _usable(self, loaded: list[tuple[int, Tensor | DataError]]) -> tuple[list[int], list[Tensor]]:
-        rows, pixels = [], []
-        for row, image in loaded:
-            if isinstance(image, Tensor):
-                rows.append(row)
-                pixels.append(image)
-            elif self.settings.on_bad == "error":
-                raise image
-            else:
-                id_, file = int(self.dataset.ids[row]), str(self.dataset.files[row])
-                self.skipped[row] = Skipped(id_, file, str(image))
-        return rows, pixels
+    @cached_property
+    def _decoder(self) -> Decoder:
+        assert self.backbone is not None
+        targets = {size: self._input_size(size) for size in map(self.dataset.size, range(len(self.dataset)))}
+        return Decoder(self.dataset, targets, self.device, self.settings.workers)
+
+    def _input_size(self, size: Size) -> Size:
+        assert self.backbone is not None
+        return self.backbone.preprocessing.input_size(self.settings.input_for(size))
+
+    def _batch_size(self, row: int) -> int:
+        """At most so many images of that image's size at once."""
+        if self.settings.batch_size is not None:
+            return self.settings.batch_size
+        return batch_size_for(self.settings.input_for(self.dataset.size(row)), self.layers, self.device)
+
+    def _note_bad(self, bad: Sequence[tuple[Place, Exception]]) -> None:
+        for place, error in bad:
+            if self.settings.on_bad == "error":
+                raise error
+            id_, file = int(self.dataset.ids[place.row]), str(self.dataset.files[place.row])
+            self.skipped[place.row] = Skipped(id_, file, str(error))
+
+    def _in_memory(self, places: list[Place], pixels: Tensor) -> Iterator[tuple[list[Place], dict[str, Tensor]]]:
+        """The batch's features, in as many parts as the device's memory asks for."""
+        size: Size = (pixels.shape[-2], pixels.shape[-1])
+        start = 0
+        while start < len(places):
+            step = min(self._fits.get(size, len(places)), len(places) - start)
+            try:
+                with self.watch("forward", self.device):
+                    features = self._features(pixels[start : start + step], places[start].row)
+            except torch.OutOfMemoryError as error:
+                self._fits[size] = self._fewer(step, size, error)
+                continue
+            yield places[start : start + step], features
+            start += step
+
+    def _fewer(self, step: int, size: Size, error: Exception) -> int:
+        """Half as many; raises DeviceMemoryError where not even one image fits."""
+        if step == 1:
+            raise DeviceMemoryError(
+                f"{self.device} has not the memory for one {size[0]}x{size[1]} image through the network: "
+                "lower input.scale, or use another device"
+            ) from error
+        log.warning("%s is out of memory with %d images at once, going on with %d", self.device, step, step // 2)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return step // 2
 
     @torch.no_grad()
-    def _features(self, pixels: UInt8[Tensor, "b 3 h w"], rows: Sequence[int]) -> dict[str, Tensor]:
+    def _features(self, pixels: UInt8[Tensor, "b 3 h w"], row: int) -> dict[str, Tensor]:
         """Native features, area-averaged where they are finer than the fitting grid, float32."""
         assert self.backbone is not None
-        dtype = torch.bfloat16 if self.settings.precision == "bf16" else torch.float32
-        x = self.backbone.preprocessing(pixels.to(self.device, non_blocking=True), dtype)
-        native = self.backbone.forward(
-            x.contiguous(memory_format=torch.channels_last), [layer.name for layer in self.layers]
-        )
-        grid = self.settings.grid_for(self.dataset.size(rows[0]))
+        x = self.backbone.preprocessing(pixels, torch.float32).contiguous(memory_format=torch.channels_last)
+        with autocast(self.settings.precision, self.device):
+            native = self.backbone.forward(x, [layer.name for layer in self.layers])
+        grid = self.settings.grid_for(self.dataset.size(row))
         return {name: no_finer_than(f.float(), grid).contiguous() for name, f in native.items()}
 
-    def _batch(self, rows: Sequence[int], features: dict[str, Tensor]) -> Batch:
-        size = self.dataset.size(rows[0])
+    def _batch(self, places: Sequence[Place], features: dict[str, Tensor]) -> Batch:
+        size = self.dataset.size(places[0].row)
         return Batch(
-            ids=tuple(int(self.dataset.ids[row]) for row in rows),
+            ids=tuple(int(self.dataset.ids[place.row]) for place in places),
             size=size,
             grid=self.settings.grid_for(size),
-            points=tuple(self.dataset.points(row) for row in rows),
+            points=tuple(self.dataset.points(place.row) for place in places),
             # outside inference mode, so that heads may train on them
             features={name: f.clone() if f.is_inference() else f for name, f in features.items()},
-            folds=tuple(self.folds[row] for row in rows),
+            folds=tuple(self.folds[place.row] for place in places),
             sigma=sigma_for(size[0]),
             device=self.device,
+            turns=tuple(place.turn for place in places),
         )
 
-    def _plan(self, epoch: int | None, rows: Sequence[int] | None) -> list[list[int]]:
-        """The rows of every batch. The order of images does not depend on the batch size."""
-        order = list(range(len(self.dataset)) if rows is None else rows)
-        if epoch is not None:
-            random.Random(f"{self.settings.seed}/{epoch}").shuffle(order)
-        alike: dict[tuple[Size, int], list[int]] = {}
-        for row in order:
-            fold = self.folds[row] if epoch is not None else 0
-            alike.setdefault((self.dataset.size(row), fold), []).append(row)
-        if epoch is None:
-            blocks = list(alike.values())
-        else:
-            blocks = [same[i : i + BLOCK] for same in alike.values() for i in range(0, len(same), BLOCK)]
-            random.Random(f"{self.settings.seed}/{epoch}/blocks").shuffle(blocks)
-        step = self.settings.batch_size
-        return [block[i : i + step] for block in blocks for i in range(0, len(block), step)]
 
-
-class _Images(TorchDataset[tuple[int, "Tensor | DataError"]]):
-    """Decodes and resizes one image; an error travels back as a value, so that it names the file, not a worker."""
-
-    def __init__(self, dataset: Dataset, settings: StreamSettings, round_to: object) -> None:
-        self.dataset, self.settings, self.round_to = dataset, settings, round_to
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, row: int) -> tuple[int, Tensor | DataError]:
-        file, id_ = self.dataset.files[row], int(self.dataset.ids[row])
-        try:
-            image = read_image(file, id_)
-        except DataError as error:
-            return row, error
-        expected = self.dataset.size(row)
-        if tuple(image.shape[1:]) != expected:
-            return row, DataError(f"image {id_} ({file}) is {tuple(image.shape[1:])}, its annotation says {expected}")
-        return row, resize_image(image, self.round_to(self.settings.input_for(expected)))  # type: ignore[operator]
-
-
-def _keep(items: list[tuple[int, Tensor | DataError]]) -> list[tuple[int, Tensor | DataError]]:
-    return items
-
-
-def prepare(backbone: LoadedBackbone, precision: Literal["fp32", "bf16"]) -> None:
-    """channels_last memory and the recipe's precision, for backbones that hold a torch module."""
+def prepare(backbone: LoadedBackbone, *, compile: bool = False) -> None:
+    """channels_last memory, compiled if asked for, for backbones that hold a torch module."""
     module = getattr(backbone, "module", None)
     if isinstance(module, nn.Module):
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        module.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def assign_folds(ids: Sequence[int], n_folds: int, seed: int) -> list[int]:
-    """A balanced fold for each image, by a seeded shuffle of the ids; order of the list does not matter."""
-    shuffled = sorted(ids)
-    random.Random(f"{seed}/folds").shuffle(shuffled)
-    fold_of = {id_: rank % n_folds for rank, id_ in enumerate(shuffled)}
-    return [fold_of[id_] for id_ in ids]
+        module.to(memory_format=torch.channels_last)
+        if compile:
+            backbone.compile()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import torch
+
+from harness import distributed
 from harness._probe import Consumer, Context, Trainer
+from harness.errors import PluginError
 from harness.readout import Readout
 from harness.stream import Stream
 from harness.timing import Stopwatch
@@ -68,52 +72,87 @@ class Classroom:
 
     def teach(self, progress: Progress) -> list[Student]:
         """Run as many passes as are asked for, then collect every readout."""
-        waiting = {student.key for student in self.students if student.cell.probe.passes() > 0}
-        shared = set(self.shared)
+        waiting = [student.key for student in self.students if student.cell.probe.passes() > 0]
+        shared = list(self.shared)
         while self._learning(waiting) or shared:
             name = "training" if self.passes == 0 else f"training, pass {self.passes + 1}"
-            with progress.phase(name, len(self.stream.dataset)) as bar:
+            with progress.phase(name, self.stream.n_mine) as bar:
                 for batch in self.stream.batches(epoch=self.passes):
-                    for key in list(shared):
-                        with self._blaming_users(key):
-                            self.shared[key].update(batch)
+                    for key in shared:
+                        if self._users(key):
+                            with self._blaming_users(key):
+                                self.shared[key].update(batch)
                     for student in self._learning(waiting):
                         assert student.trainer is not None
                         with student.blamed("fit", self.stream):
                             student.trainer.update(batch)
                     bar.advance(len(batch))
             self.passes += 1
+            self._add_up(waiting, shared)
             waiting, shared = self._end_pass(waiting, shared)
         self._collect(progress)
         return self.students
 
-    def _learning(self, waiting: set[str]) -> list[Student]:
+    def _learning(self, waiting: Sequence[str]) -> list[Student]:
         return [student for student in self.students if student.key in waiting and student.error is None]
 
-    def _end_pass(self, waiting: set[str], shared: set[Hashable]) -> tuple[set[str], set[Hashable]]:
-        again: set[str] = set()
+    def _add_up(self, waiting: Sequence[str], shared: Sequence[Hashable]) -> None:
+        """What the processes summed over their own images becomes the sum over all; a cell failed by one has failed."""
+        if distributed.size() == 1:
+            return
+        self._agree()
+        for key in shared:
+            if self._users(key):
+                with self._blaming_users(key):
+                    _add_up(self.shared[key], self.stream)
+        for student in self._learning(waiting):
+            assert student.trainer is not None
+            with student.blamed("fit", self.stream):
+                _add_up(student.trainer, self.stream)
+
+    def _agree(self) -> None:
+        errors = {student.key: student.error for student in self.students if student.error is not None}
+        distributed.agree(errors)
+        for student in self.students:
+            student.error = errors.get(student.key)
+
+    def _end_pass(self, waiting: Sequence[str], shared: Sequence[Hashable]) -> tuple[list[str], list[Hashable]]:
+        again: list[str] = []
         for student in self._learning(waiting):
             assert student.trainer is not None
             with student.blamed("fit", self.stream):
                 if student.trainer.end_pass():
-                    again.add(student.key)
-        shared_again: set[Hashable] = set()
+                    again.append(student.key)
+        shared_again: list[Hashable] = []
         for key in shared:
             with self._blaming_users(key):
                 if self._users(key) and self.shared[key].end_pass():
-                    shared_again.add(key)
+                    shared_again.append(key)
         return again, shared_again
 
     def _collect(self, progress: Progress) -> None:
+        """Every readout; of several processes each solves some of the cells and hands them to the others."""
         living = [student for student in self.students if student.error is None]
-        with progress.phase("solving", len(living), unit="cells") as bar:
-            for student in living:
+        mine = living[distributed.rank() :: distributed.size()]
+        with progress.phase("solving", len(mine), unit="cells") as bar:
+            for student in mine:
                 assert student.trainer is not None
                 with student.blamed("solve", self.stream):
                     student.readout = student.trainer.readout()
-                self._share_time(student)
-                student.trainer = None
                 bar.advance(1)
+        for student in living:
+            self._share_time(student)
+            student.trainer = None
+        if distributed.size() > 1:
+            self._exchange(living)
+
+    def _exchange(self, living: Sequence[Student]) -> None:
+        cpu = torch.device("cpu")
+        solved = [(s.readout.to(cpu) if s.readout else None, s.error, s.watch.seconds["solve"]) for s in living]
+        everybody = distributed.gather(solved)
+        for index, student in enumerate(living):
+            readout, student.error, student.watch.seconds["solve"] = everybody[index % distributed.size()][index]
+            student.readout = readout.to(self.stream.device) if readout is not None else None
 
     def _share_time(self, student: Student) -> None:
         for key in student.shared:
@@ -129,6 +168,8 @@ class Classroom:
             with self.shared_watch[key]("fit", self.stream.device):
                 yield
         except Exception as error:
+            if self.shared[key].collective and distributed.size() > 1:
+                raise  # the others wait for this one's part: only the end of the run can tell them
             for student in self._users(key):
                 student.fail(error)
 
@@ -142,3 +183,15 @@ class Classroom:
             _shared=self.shared,
             _uses=student.shared.add,
         )
+
+
+def _add_up(consumer: Consumer, stream: Stream) -> None:
+    """Add up a consumer's sums over all processes; raises PluginError for one that does not say what they are."""
+    try:
+        sums = consumer.sums()
+    except NotImplementedError:
+        raise PluginError(
+            f"{type(consumer).__name__} cannot be trained by several processes: it has no sums(); "
+            "run it with one process, or let it return the tensors that it sums over images"
+        ) from None
+    distributed.add_up_mappings(sums, stream.device)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.density import blur, blur_to_grid
+from harness.density import blur, points_to_grid
 from harness.metrics import Density, FixationCounts
 
 if TYPE_CHECKING:
@@ -89,11 +89,12 @@ class Batch:
     def target(self, grid: Size | None = None) -> Float[Tensor, "b gh gw"]:
         """The density averaged over the cells of `grid`, scaled to mean 1 an image (0 for an image without points).
 
-        Computed without ever forming the full-size density.
+        Computed point by point, without ever forming the counts or the full-size density.
         """
-        averaged = blur_to_grid(self.fixations.values.float(), self.sigma, grid or self.grid)
+        chosen = grid or self.grid
+        averaged = torch.stack([points_to_grid(p.row, p.col, self.size, self.sigma, chosen) for p in self.points])
         mean = averaged.mean(dim=(1, 2), keepdim=True)
-        return averaged / torch.where(mean > 0, mean, 1)
+        return (averaged / torch.where(mean > 0, mean, 1)).float().to(self.device, non_blocking=True)
 
     def with_points(self, points: tuple[Points, ...]) -> Batch:
         """The same images with other gaze."""

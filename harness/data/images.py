@@ -38,6 +38,10 @@ class BadImageError(DataError):
         super().__init__(f"{file}: image {id}: {reason}")
         self.id, self.file, self.reason = id, file, reason
 
+    def __reduce__(self) -> tuple[type[BadImageError], tuple[int | str, str, str]]:
+        """It must survive the way back from a worker process."""
+        return type(self), (self.id, self.file, self.reason)
+
 
 @dataclass(frozen=True)
 class ImageFacts:
@@ -52,7 +56,7 @@ def check_image(path: Path, id: int | str) -> ImageFacts:
 
     Only files whose end is not where it should be are decoded; damage further inside shows up in `read_image`.
     """
-    data = _bytes(path, id)
+    data = read_bytes(path, id)
     image = _open(data, path, id)
     ending = _LAST_BYTES.get(image.format or "")
     if ending is None or ending not in data[-_TAIL:]:
@@ -60,9 +64,17 @@ def check_image(path: Path, id: int | str) -> ImageFacts:
     return ImageFacts((image.height, image.width), hashlib.sha256(data).hexdigest())
 
 
+def read_bytes(path: Path, id: int | str) -> bytes:
+    """The file as it is; raises BadImageError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadImageError(id, str(path), f"cannot be read: {error.strerror}") from error
+
+
 def read_image(path: Path, id: int | str) -> UInt8[Tensor, "3 h w"]:
     """The image as RGB bytes, whatever its own mode; raises BadImageError for a missing or damaged file."""
-    return _decode(_open(_bytes(path, id), path, id), path, id)
+    return _decode(_open(read_bytes(path, id), path, id), path, id)
 
 
 def resize_image(image: UInt8[Tensor, "3 h w"], size: Size) -> UInt8[Tensor, "3 th tw"]:
@@ -71,13 +83,6 @@ def resize_image(image: UInt8[Tensor, "3 h w"], size: Size) -> UInt8[Tensor, "3 
 
     resized: Tensor = functional.resize(image, list(size), antialias=True)
     return resized
-
-
-def _bytes(path: Path, id: int | str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BadImageError(id, str(path), f"cannot be read: {error.strerror}") from error
 
 
 def _open(data: bytes, path: Path, id: int | str) -> Image.Image:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -22,7 +24,7 @@ def images(seed: int, gain: float, weight: float, n: int = 6, cells: int = 80, p
         logits = gain * z + weight * prior
         p = np.exp(logits - logits.max())
         share = rng.multinomial(points, p / p.sum()) / points
-        made.append(_Sample(torch.from_numpy(np.stack([z, prior])), torch.from_numpy(share)))
+        made.append(_Sample(*map(torch.from_numpy, (z, prior, share))))
     return made
 
 
@@ -41,30 +43,32 @@ def test_newton_finds_what_scipy_finds(seed: int, gain: float, weight: float) ->
     found = fit(made)
     assert found is not None
     other = minimize(loss, np.zeros(2), args=(made,), method="BFGS", options={"gtol": 1e-9})
-    assert loss(np.array(found), made) <= other.fun + 1e-9
-    np.testing.assert_allclose(found, other.x, rtol=1e-3, atol=1e-3)
+    *parameters, used = found
+    assert used == len(made)
+    assert loss(np.array(parameters), made) <= other.fun + 1e-9
+    np.testing.assert_allclose(parameters, other.x, rtol=1e-3, atol=1e-3)
 
 
 def test_the_truth_is_recovered_from_many_fixations() -> None:
     found = fit(images(0, gain=1.5, weight=0.7, n=30, points=20_000))
-    assert found == pytest.approx((1.5, 0.7), abs=0.03)
+    assert found == pytest.approx((1.5, 0.7, 30), abs=0.03)
 
 
 def test_the_readouts_units_do_not_matter() -> None:
     made = images(1, 1.0, 1.0)
-    scaled = [_Sample(s.features * torch.tensor([[1e4], [1.0]]).double(), s.share) for s in made]
-    (gain, weight), (scaled_gain, scaled_weight) = fit(made) or (), fit(scaled) or ()
+    scaled = [replace(s, logits=s.logits * 1e4) for s in made]
+    (gain, weight, _), (scaled_gain, scaled_weight, _) = fit(made) or (), fit(scaled) or ()
     assert scaled_gain * 1e4 == pytest.approx(gain, rel=1e-6)
     assert scaled_weight == pytest.approx(weight, rel=1e-6)
 
 
 def test_maps_without_information() -> None:
     made = images(2, 0.0, 1.0)
-    flat = [_Sample(torch.stack([torch.ones(80).double(), s.features[1]]), s.share) for s in made]
-    gain, weight = fit(flat) or ()
+    flat = [replace(s, logits=torch.ones(80)) for s in made]
+    gain, weight, _ = fit(flat) or ()
     assert gain == 0
     assert weight == pytest.approx(1.0, abs=0.2)
-    broken = [_Sample(torch.full((2, 80), torch.nan).double(), made[0].share)]
+    broken = [replace(made[0], logits=torch.full((80,), torch.nan))]
     assert fit(broken) is None
     assert fit([]) is None
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from harness.density import blur, blur_operator, blur_to_grid, sigma_for
+from harness.density import blur, blur_operator, blur_to_grid, points_to_grid, sigma_for
 from harness.grid import resize
 from harness.types import Batch, Points
 
@@ -95,3 +95,14 @@ def test_a_batch_has_density_and_counts_of_different_types() -> None:
     assert target.mean((1, 2)).tolist() == pytest.approx([1, 0], abs=1e-6)
     exact = resize(batch.density.values, (6, 10))[0]
     torch.testing.assert_close(target[0], exact / exact.mean(), rtol=1e-4, atol=1e-5)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 400))
+def test_points_on_a_grid_are_their_counts_blurred_and_averaged(seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    size, grid, sigma = (48, 64), (5, 8), 3.0
+    row, col = (rng.integers(0, length, n).astype(np.int32) for length in size)
+    counts = torch.zeros(size, dtype=torch.float64)
+    counts.index_put_((torch.from_numpy(row).long(), torch.from_numpy(col).long()), torch.ones(n).double(), True)
+    expected = blur_to_grid(counts[None], sigma, grid)[0]
+    torch.testing.assert_close(points_to_grid(row, col, size, sigma, grid), expected, rtol=1e-12, atol=1e-13)

@@ -39,6 +39,7 @@ TINY: dict[str, Any] = {
     ],
     "grid": 16,
     "folds": 3,
+    "precision": "fp32",
     "workers": 0,
     "pictures": 2,
 }

@@ -17,7 +17,8 @@ from harness.data.dataset import Dataset
 from harness.errors import DataError
 from harness.feature_cache import FeatureCache
 from harness.grid import no_finer_than
-from harness.stream import Stream, StreamSettings, assign_folds
+from harness.order import assign_folds
+from harness.stream import Stream, StreamSettings
 from harness.types import LayerSpec
 
 CPU = torch.device("cpu")

@@ -1,0 +1,212 @@
+"""Several processes against one: real torchrun, real gloo, on one machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from torch import multiprocessing
+
+from harness import distributed
+from harness.results import read_cells, read_per_image
+
+RECIPE = {
+    "name": "tiny",
+    "dataset": {"reader": "demo", "train": 11, "test": 5, "height": 96, "width": 128},
+    "backbones": [{"name": "resnet50", "weights": "random"}],
+    "layers": ["layer1", ["layer1", "layer2"]],
+    "probes": [
+        "ridge",
+        {"name": "sgd", "loss": ["mse", "kl"], "epochs": 2, "images_per_step": 4, "layers": ["layer1"]},
+        {"name": "pooled", "solver": ["ridge", "sgd"], "epochs": 2, "raster": [4, 6], "layers": ["layer1"]},
+        "centre",
+        "uniform",
+        "observers",
+    ],
+    "grid": 16,
+    "folds": 3,
+    "precision": "fp32",
+    "workers": 0,
+    "pictures": 2,
+    "tracking": {"enabled": False},
+}
+
+
+def write(folder: Path, **changes: object) -> Path:
+    file = folder / "tiny.yaml"
+    file.write_text(yaml.safe_dump({**RECIPE, **changes}))
+    return file
+
+
+def launch(processes: int, recipe: Path, out: Path, timeout: float = 180) -> subprocess.CompletedProcess[str]:
+    """`torchrun --nproc-per-node=N -m harness run RECIPE`, or plain python for one process."""
+    start = [sys.executable]
+    if processes > 1:
+        start += ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone", "--local-addr=127.0.0.1"]
+    command = [*start, "-m", "harness", "run", str(recipe), "--out", str(out)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("alone")
+    done = launch(1, write(folder), folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "tiny"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 3])
+def test_results_do_not_depend_on_the_number_of_processes(alone: Path, tmp_path: Path, processes: int) -> None:
+    """11 training and 5 held-out images: neither number is a multiple of 2 or 3."""
+    done = launch(processes, write(tmp_path), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("results:") == 1  # only the main process speaks
+    assert f"{processes} processes" in done.stdout
+    one, many = (read_cells(folder).set_index("probe") for folder in (alone, tmp_path / "tiny"))
+    assert list(one.cell_key) == list(many.cell_key)
+    assert set(many.status) == {"finished"}
+    metrics = [c for c in one.columns if f"{c}_ci_low" in one.columns]
+    exact = one.index.isin(["ridge", "centre", "uniform", "observers"])
+    np.testing.assert_allclose(many.loc[exact, metrics], one.loc[exact, metrics], atol=1e-6)
+    np.testing.assert_allclose(many.loc[~exact, metrics], one.loc[~exact, metrics], atol=1e-4)
+    pd.testing.assert_frame_equal(
+        read_per_image(tmp_path / "tiny")[["cell_key", "image_id", "unscored"]],
+        read_per_image(alone)[["cell_key", "image_id", "unscored"]],
+    )
+    for key in one.cell_key[one.index == "ridge"]:
+        weights, others = (load_file(f / "readouts" / key / "readout.safetensors") for f in (alone, tmp_path / "tiny"))
+        scale = max(w.abs().max().item() for w in weights.values())
+        for name, weight in weights.items():
+            torch.testing.assert_close(others[name], weight, rtol=0, atol=1e-5 * scale)
+    assert len(list((tmp_path / "tiny" / "pictures").iterdir())) == len(many)
+
+
+LETHAL = """
+import os, signal
+from harness import Probe, Trainer, probe
+
+@probe("lethal")
+class Lethal(Probe):
+    def trainer(self, context):
+        return LethalTrainer()
+
+class LethalTrainer(Trainer):
+    def update(self, batch):
+        if os.environ["RANK"] == "1":
+            os.kill(os.getpid(), signal.SIGKILL)
+    def sums(self):
+        return ()
+    def readout(self):
+        raise AssertionError
+"""
+"""A probe whose process dies at its first batch."""
+
+
+@pytest.mark.slow
+def test_a_dead_process_ends_the_run(tmp_path: Path) -> None:
+    (tmp_path / "lethal.py").write_text(LETHAL)
+    (tmp_path / "go.py").write_text(
+        "import lethal\nfrom harness.cli import main\nmain()\n",
+    )
+    recipe = write(tmp_path, probes=["ridge", "lethal"])
+    start = time.monotonic()
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    command += ["--local-addr=127.0.0.1", str(tmp_path / "go.py"), "run", str(recipe), "--out", str(tmp_path)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env={**os.environ, "PYTHONPATH": str(tmp_path)}
+    )
+    assert done.returncode != 0
+    assert "Signal 9" in done.stderr or "SIGKILL" in done.stderr
+    assert time.monotonic() - start < 100
+
+
+@pytest.mark.slow
+def test_an_error_of_one_process_is_shown_and_ends_the_run(tmp_path: Path) -> None:
+    """The second training image, which the second process reads, is damaged after the dataset was checked."""
+    from harness.data.demo import Demo
+
+    train = Demo(train=11, test=5, height=96, width=128).read("train")
+    damaged = tmp_path / "copy"
+    damaged.mkdir()
+    for file in train.files[0].parent.iterdir():
+        (damaged / file.name).write_bytes(file.read_bytes())
+    bad = damaged / train.files[1].name
+    whole = bad.read_bytes()
+    bad.write_bytes(whole[:400] + whole[-2:])  # its end is where it should be, so only decoding finds out
+    annotations = train.files[0].parent.parent
+    (tmp_path / "images").symlink_to(damaged)
+    for name in ("fixations_train2014.json", "fixations_val2014.json"):
+        (tmp_path / name).write_bytes((annotations / name).read_bytes())
+    dataset = {"reader": "salicon", "root": str(tmp_path), "edition": "custom", "points": "fixations"}
+    done = launch(2, write(tmp_path, dataset=dataset), tmp_path / "out", timeout=120)
+    assert done.returncode != 0
+    assert "error (process 1):" in done.stderr
+    assert bad.name in done.stderr
+
+
+def _in_process(rank: int, size: int, rendezvous: str, out: str) -> None:
+    os.environ |= {"WORLD_SIZE": str(size), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(size)}
+    torch.distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=size)
+    cpu = torch.device("cpu")
+    large, small = torch.full((600, 600), float(rank)), torch.tensor([rank, 1])
+    mapping: dict[tuple[int, str], torch.Tensor] = {(rank, "mine"): torch.ones(2), (9, "all"): torch.ones(3)}
+    tensors = [small.double(), large, small]
+    distributed.add_up(tensors)
+    distributed.add_up_mappings([mapping, {}], cpu)
+    errors = {f"cell{rank}": f"error of {rank}", "both": f"said by {rank}"}
+    distributed.agree(errors)
+    order: list[int] = []
+    first = distributed.main_first(lambda: order.append(rank) or rank)
+    try:
+        distributed.main_first(lambda: 1 / rank)  # only the first one fails
+        raised = ""
+    except ZeroDivisionError as error:
+        raised = str(error)
+    found = {
+        "tensors": [t.sum().item() for t in tensors],
+        "mapping": {str(key): value.tolist() for key, value in sorted(mapping.items())},
+        "errors": errors,
+        "mine": [row for row in range(10) if distributed.is_mine(row)],
+        "first": first,
+        "raised": raised,
+        "gathered": distributed.gather(rank * 10),
+    }
+    Path(out, f"{rank}.yaml").write_text(yaml.safe_dump(found))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_processes_add_up_and_agree(tmp_path: Path) -> None:
+    size = 3
+    arguments = (size, f"file://{tmp_path}/meet", str(tmp_path))
+    multiprocessing.spawn(_in_process, arguments, nprocs=size)  # type: ignore[no-untyped-call]
+    found = [yaml.safe_load((tmp_path / f"{rank}.yaml").read_text()) for rank in range(size)]
+    for rank, one in enumerate(found):
+        assert one["tensors"] == [3 + 3, 3 * 360_000, 3 + 3]
+        assert one["mapping"] == {**{f"({r}, 'mine')": [1, 1] for r in range(size)}, "(9, 'all')": [3, 3, 3]}
+        assert one["errors"] == {**{f"cell{r}": f"error of {r}" for r in range(size)}, "both": "said by 0"}
+        assert one["first"] == rank
+        assert one["raised"] == "division by zero"
+        assert one["gathered"] == [0, 10, 20]
+    assert sorted(sum((one["mine"] for one in found), [])) == list(range(10))
+
+
+def test_one_process_is_the_identity() -> None:
+    tensor = torch.ones(3)
+    distributed.add_up([tensor])
+    assert tensor.tolist() == [1, 1, 1]
+    assert distributed.gather("me") == ["me"]
+    assert distributed.main_first(lambda: 5) == 5
+    assert all(distributed.is_mine(row) for row in range(4))
+    assert (distributed.rank(), distributed.size(), distributed.is_main()) == (0, 1, True)
