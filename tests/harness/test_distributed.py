@@ -41,6 +41,9 @@ RECIPE = {
 }
 
 
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
+
+
 def write(folder: Path, **changes: object) -> Path:
     file = folder / "tiny.yaml"
     file.write_text(yaml.safe_dump({**RECIPE, **changes}))
@@ -51,7 +54,13 @@ def launch(processes: int, recipe: Path, out: Path, timeout: float = 180) -> sub
     """`torchrun --nproc-per-node=N -m harness run RECIPE`, or plain python for one process."""
     start = [sys.executable]
     if processes > 1:
-        start += ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone", "--local-addr=127.0.0.1"]
+        start += [
+            "-m",
+            "torch.distributed.run",
+            f"--nproc-per-node={processes}",
+            "--standalone",
+            "--local-addr=127.0.0.1",
+        ]
     command = [*start, "-m", "harness", "run", str(recipe), "--out", str(out)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment)
@@ -121,8 +130,8 @@ def test_a_dead_process_ends_the_run(tmp_path: Path) -> None:
     )
     recipe = write(tmp_path, probes=["ridge", "lethal"])
     start = time.monotonic()
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
-    command += ["--local-addr=127.0.0.1", str(tmp_path / "go.py"), "run", str(recipe), "--out", str(tmp_path)]
+    command = [sys.executable, *TORCHRUN, "--nproc-per-node=2"]
+    command += [str(tmp_path / "go.py"), "run", str(recipe), "--out", str(tmp_path)]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=120, env={**os.environ, "PYTHONPATH": str(tmp_path)}
     )
@@ -199,7 +208,7 @@ def test_processes_add_up_and_agree(tmp_path: Path) -> None:
         assert one["first"] == rank
         assert one["raised"] == "division by zero"
         assert one["gathered"] == [0, 10, 20]
-    assert sorted(sum((one["mine"] for one in found), [])) == list(range(10))
+    assert sorted(row for one in found for row in one["mine"]) == list(range(10))
 
 
 def test_one_process_is_the_identity() -> None:

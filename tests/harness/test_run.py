@@ -14,14 +14,14 @@ import torch
 
 from harness._probe import PROBES, Context, Probe, Trainer, probe
 from harness.data.images import read_image
-from harness.errors import DataError, RecipeError, WeightsError
+from harness.errors import DataError, WeightsError
 from harness.metrics import auc, cc
 from harness.plan import make_plan
 from harness.progress import Silent
 from harness.readout import LinearReadout, MapReadout, Readout, load_readout
 from harness.recipe import load_recipe, parse_recipe
 from harness.results import CellResult, RunRecord, read_cells, read_per_image
-from harness.run import Outcome, choose_device, run
+from harness.run import Outcome, run
 from harness.types import Batch
 
 TINY: dict[str, Any] = {
@@ -274,11 +274,8 @@ def test_an_interrupt_reaches_the_observers(tmp_path: Path, monkeypatch: pytest.
     assert witness.told == ["started", "ended interrupted"]
 
 
-def test_limits_and_devices(tmp_path: Path) -> None:
+def test_limits(tmp_path: Path) -> None:
     outcome, _ = go(tmp_path, limit=2, probes=["uniform"])
     assert read_cells(outcome.folder).n_images.item() == 2
-    assert choose_device("cpu") == torch.device("cpu")
-    with pytest.raises(RecipeError, match="device: 'toaster'"):
-        choose_device("toaster")
     with pytest.raises(DataError, match=r"dataset\.root"):
         go(tmp_path, dataset={"reader": "salicon", "edition": 2015, "points": "mouse"})

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
-from backbones.resnet50 import ResNet50
+from backbones.resnet50 import LoadedResNet50, ResNet50
 from harness.data.dataset import Dataset
-from harness.errors import DataError
+from harness.data.images import BadImageError, read_image, resize_image
+from harness.decoding import Decoder, gpu_decodes_jpeg
+from harness.errors import DataError, DeviceMemoryError
 from harness.feature_cache import FeatureCache
 from harness.grid import no_finer_than
-from harness.order import assign_folds
+from harness.order import Place
 from harness.stream import Stream, StreamSettings
 from harness.types import LayerSpec
 
@@ -82,8 +84,6 @@ def test_features_are_the_networks_averaged_over_the_grid(dataset: Dataset) -> N
     stream = make(dataset)
     batch = next(stream.batches())
     assert stream.backbone is not None
-    from harness.data.images import read_image
-
     pixels = torch.stack([read_image(f, 0) for f in dataset.files[:3]])
     native = stream.backbone.forward(stream.backbone.preprocessing(pixels, torch.float32), ["layer1"])["layer1"]
     assert native.shape[-2:] == (16, 24)
@@ -125,9 +125,85 @@ def test_an_image_that_changed_its_size_is_refused(dataset: Dataset) -> None:
         list(make(dataset).batches())
 
 
-@given(st.lists(st.integers(0, 10**9), unique=True, min_size=1, max_size=60), st.integers(2, 7), st.integers(0, 9))
-def test_folds_are_balanced_and_depend_on_ids_only(ids: list[int], n_folds: int, seed: int) -> None:
-    folds = dict(zip(ids, assign_folds(ids, n_folds, seed), strict=True))
-    sizes = Counter(folds.values())
-    assert max(sizes.values()) - min(sizes.get(k, 0) for k in range(n_folds)) <= 1
-    assert dict(zip(ids[::-1], assign_folds(ids[::-1], n_folds, seed), strict=True)) == folds
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_bad_image_is_named_by_a_worker_too(dataset: Dataset, workers: int) -> None:
+    dataset.files[3].unlink()
+    with pytest.raises(BadImageError, match=r"3\.png: image 103: cannot be read") as caught:
+        list(make(dataset, workers=workers).batches(0))
+    assert caught.value.id == 103
+
+
+class Cramped(LoadedResNet50):
+    """A network on a device that holds two images at once (one of the larger ones)."""
+
+    most = 2
+
+    def forward(self, images: torch.Tensor, layers: Sequence[str]) -> Mapping[str, torch.Tensor]:
+        if len(images) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory (as a test says)")
+        return super().forward(images, layers)
+
+
+def cramped(most: int) -> Cramped:
+    loaded = ResNet50(weights="random").load(CPU)
+    network = Cramped(loaded.module, loaded.weights, loaded.preprocessing, CPU)
+    network.most = most
+    return network
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on(dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
+    settings = StreamSettings(grid=16, folds=2, batch_size=7)
+    roomy = Stream(dataset, settings, CPU, cramped(7), LAYERS)
+    tight = Stream(dataset, settings, CPU, cramped(2), LAYERS)
+    expected = {i: b.features["layer3"][k] for b in roomy.batches() for k, i in enumerate(b.ids)}
+    with caplog.at_level("WARNING"):
+        batches = list(tight.batches())
+    assert max(map(len, batches)) <= 2
+    assert [i for batch in batches for i in batch.ids] == list(expected)
+    assert [t for batch in batches for t in batch.turns] == list(range(11))
+    for batch in batches:
+        for k, i in enumerate(batch.ids):
+            torch.testing.assert_close(batch.features["layer3"][k], expected[i], rtol=1e-3, atol=1e-3)
+    said = [record.getMessage() for record in caplog.records]
+    assert any("going on with" in words for words in said)
+    assert len(said) == len(set(said)) <= 4  # once for a size, not for every batch
+    with pytest.raises(DeviceMemoryError, match=r"one 64x96 image.*input\.scale"):
+        list(Stream(dataset, settings, CPU, cramped(0), LAYERS).batches())
+
+
+def test_bf16_features_are_close_to_fp32(dataset: Dataset) -> None:
+    exact, rounded = (next(make(dataset, precision=p).batches()).features["layer3"] for p in ("fp32", "bf16"))
+    assert rounded.dtype == torch.float32
+    assert 0 < (rounded - exact).norm() < 0.03 * exact.norm()
+
+
+@pytest.mark.slow
+def test_a_compiled_network_gives_the_same_features(dataset: Dataset) -> None:
+    shallow = (LAYERS[0],)
+    compiled, eager = (
+        next(Stream(dataset, StreamSettings(grid=16, compile=c), CPU, cramped(99), shallow).batches()).features
+        for c in (True, False)
+    )
+    torch.testing.assert_close(compiled["layer1"], eager["layer1"], rtol=1e-4, atol=1e-4)
+
+
+def test_the_gpus_decoder_is_not_trusted_unseen() -> None:
+    assert gpu_decodes_jpeg(CPU)  # torchvision's own decoder passes the comparison with Pillow on the CPU
+
+
+def test_files_bytes_decoded_by_the_device(dataset: Dataset, tmp_path: Path) -> None:
+    """The road of a GPU, walked on the CPU: JPEG by torchvision, what is not JPEG or is damaged by Pillow."""
+    files = list(dataset.files)
+    for i in range(3):
+        files[i] = tmp_path / f"{i}.jpg"
+        Image.open(dataset.files[i]).convert("L").resize((96, 64)).save(files[i], quality=95)
+    files[1].write_bytes(files[1].read_bytes()[:300])
+    changed = replace(dataset, files=tuple(files))
+    decoder = Decoder(changed, {(64, 96): (32, 48)}, CPU, workers=0)
+    decoder.on_gpu = True
+    (decoded,) = decoder.batches([[Place(turn, row) for turn, row in enumerate((0, 1, 2, 3))]])
+    assert [place.row for place in decoded.places] == [0, 2, 3]
+    assert [place.row for place, _ in decoded.bad] == [1]
+    for pixels, row in zip(decoded.pixels, (0, 2, 3), strict=True):
+        plain = resize_image(read_image(files[row], row), (32, 48))
+        assert (pixels.float() - plain.float()).abs().mean() < 2
