@@ -97,6 +97,7 @@ class LoadedBackbone(ABC):
     weights: Weights
     preprocessing: Preprocessing
     device: torch.device
+    compiled: bool = False
 
     @abstractmethod
     def forward(

@@ -84,6 +84,8 @@ class GroupRun:
         watch, scoring_watch = Stopwatch(), Stopwatch()
         settings = stream_settings(recipe, self.plan.reader, self.device)
         training = Stream(self.train, settings, self.device, loaded, self.group.layers, self._cache(settings), watch)
+        if words := training.distortion():
+            self.progress.say(words)
         students = Classroom(cells, training).teach(self.progress)
         testing = Stream(self.test, settings, self.device, loaded, self.group.layers, None, scoring_watch)
         readouts = {s.key: s.readout for s in students if s.readout is not None and s.error is None}

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("salprobe")
 
+STRETCH = 0.03
+"""A change of a stimulus' shape that is worth a word; rounding to a patch's size stays below it."""
+
 
 @dataclass(frozen=True)
 class StreamSettings:
@@ -85,6 +88,20 @@ class Stream:
     def n_mine(self) -> int:
         """Images that this process sees in a pass."""
         return sum(map(is_mine, range(len(self.dataset))))
+
+    def distortion(self) -> str | None:
+        """A sentence where stimuli are stretched on their way into the network; None where they are not."""
+        if self.backbone is None:
+            return None
+        for size in sorted(set(map(self.dataset.size, range(len(self.dataset))))):
+            height, width = self._input_size(size)
+            stretch = (height / size[0]) / (width / size[1])
+            if abs(stretch - 1) > STRETCH:
+                return (
+                    f"{size[0]}x{size[1]} stimuli enter the network as {height}x{width}, their shape changed by "
+                    f"{stretch - 1:+.0%} in height: input.scale keeps it"
+                )
+        return None
 
     def batches(self, epoch: int | None = None, rows: Sequence[int] | None = None) -> Iterator[Batch]:
         """One pass, over all images or over some rows. Every batch holds images of one size and one fold.
@@ -179,13 +196,14 @@ class Stream:
 
     @torch.no_grad()
     def _features(self, pixels: UInt8[Tensor, "b 3 h w"], row: int) -> dict[str, Tensor]:
-        """Native features, area-averaged where they are finer than the fitting grid, float32."""
+        """Native features, area-averaged where finer than the fitting grid; float32, channels last in memory."""
         assert self.backbone is not None
         x = self.backbone.preprocessing(pixels, torch.float32).contiguous(memory_format=torch.channels_last)
         with autocast(self.settings.precision, self.device):
             native = self.backbone.forward(x, [layer.name for layer in self.layers])
         grid = self.settings.grid_for(self.dataset.size(row))
-        return {name: no_finer_than(f.float(), grid).contiguous() for name, f in native.items()}
+        averaged = {name: no_finer_than(f.float(), grid) for name, f in native.items()}
+        return {name: f.contiguous(memory_format=torch.channels_last) for name, f in averaged.items()}
 
     def _batch(self, places: Sequence[Place], features: dict[str, Tensor]) -> Batch:
         size = self.dataset.size(places[0].row)
@@ -208,5 +226,6 @@ def prepare(backbone: LoadedBackbone, *, compile: bool = False) -> None:
     module = getattr(backbone, "module", None)
     if isinstance(module, nn.Module):
         module.to(memory_format=torch.channels_last)
-        if compile:
+        if compile and not backbone.compiled:
             backbone.compile()
+            backbone.compiled = True

@@ -54,13 +54,7 @@ def launch(processes: int, recipe: Path, out: Path, timeout: float = 180) -> sub
     """`torchrun --nproc-per-node=N -m harness run RECIPE`, or plain python for one process."""
     start = [sys.executable]
     if processes > 1:
-        start += [
-            "-m",
-            "torch.distributed.run",
-            f"--nproc-per-node={processes}",
-            "--standalone",
-            "--local-addr=127.0.0.1",
-        ]
+        start += [*TORCHRUN, f"--nproc-per-node={processes}"]
     command = [*start, "-m", "harness", "run", str(recipe), "--out", str(out)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment)

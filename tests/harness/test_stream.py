@@ -177,6 +177,13 @@ def test_bf16_features_are_close_to_fp32(dataset: Dataset) -> None:
     assert 0 < (rounded - exact).norm() < 0.03 * exact.norm()
 
 
+def test_a_stretched_stimulus_is_said(dataset: Dataset) -> None:
+    assert make(dataset).distortion() is None
+    words = make(dataset, size=(64, 64)).distortion()
+    assert words is not None
+    assert words.startswith("64x96 stimuli enter the network as 64x64, their shape changed by +50% in height")
+
+
 @pytest.mark.slow
 def test_a_compiled_network_gives_the_same_features(dataset: Dataset) -> None:
     shallow = (LAYERS[0],)
