@@ -15,7 +15,7 @@ from rich.table import Table
 from harness.errors import TrackingError
 from harness.export import export_cell
 from harness.group_run import stream_settings
-from harness.memory import cache_fits, estimate, gib, peak_bytes
+from harness.memory import cache_fits, estimate, peak_bytes
 from harness.plan import Plan, make_plan
 from harness.predictions import EIGHT_BIT
 from harness.progress import progress_for
@@ -24,6 +24,7 @@ from harness.registry import Registry
 from harness.run import choose_device, read_split, run
 from harness.score import Scoring, label_for, plan_for
 from harness.tracking import MlflowObserver, ui_command, ui_environment
+from harness.units import gib
 
 REPORTS: Registry[Callable[..., Any]] = Registry("report", "salprobe.reports")
 OK, CELLS_FAILED = 0, 1

@@ -11,16 +11,18 @@ import torch
 
 from harness.calibration import calibrate
 from harness.data.images import read_image
+from harness.distributed import is_mine
 from harness.evaluation import Scores, evaluate
-from harness.feature_cache import FeatureCache
+from harness.feature_cache import FeatureCache, plan_tiers
 from harness.identity import cell_key, identity
-from harness.memory import estimate, gib
+from harness.memory import estimate
 from harness.pictures import PictureRow, contact_sheet
 from harness.readout import save_readout
 from harness.results import CellResult
 from harness.stream import Stream, StreamSettings
 from harness.timing import Stopwatch
 from harness.training import Classroom, Student
+from harness.units import GIB, gib
 
 if TYPE_CHECKING:
     from harness._backbone import LoadedBackbone
@@ -104,9 +106,15 @@ class GroupRun:
     def _cache(self, settings: StreamSettings) -> FeatureCache | None:
         if self.group.backbone is None:
             return None
-        peak = estimate(self.group, self.plan.recipe, self.train, settings)
+        recipe = self.plan.recipe
+        peak = estimate(self.group, recipe, self.train, settings)
         self.progress.say(f"memory: about {gib(peak.total)} at the peak")
-        return FeatureCache() if peak.cache else None
+        budget = int(recipe.cache.budget_gib * GIB)
+        placement = plan_tiers(peak.cache_wanted, budget, self.device, tiers=["host"])
+        if placement is None:
+            return None
+        sizes = {row: self.train.size(row) for row in range(len(self.train)) if is_mine(row)}
+        return FeatureCache(sizes, placement, device=self.device)
 
     def _finished(
         self, student: Student, scores: Scores | None, loaded: LoadedBackbone | None, phases: dict[str, float]

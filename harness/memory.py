@@ -14,13 +14,13 @@ import torch
 from harness.feature_cache import feature_bytes
 from harness.stream import Stream, StreamSettings
 from harness.training import Classroom
+from harness.units import GIB
 
 if TYPE_CHECKING:
     from harness.data.dataset import Dataset
     from harness.plan import Group
     from harness.recipe import Recipe
 
-GIB = 2**30
 LAYERS_ALIVE = 4
 """A forward pass holds about so many of its largest feature map at once (input, two inside a block, output)."""
 
@@ -79,8 +79,3 @@ def peak_bytes() -> int:
     """The most memory this process has held."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def gib(n: int) -> str:
-    """Bytes for people."""
-    return f"{n / GIB:.2f} GiB" if n >= GIB / 10 else f"{n / 2**20:.0f} MiB"

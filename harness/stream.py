@@ -82,16 +82,24 @@ class Stream:
         if self.backbone is None:
             yield from (self._batch(rows, {}) for rows in plan)
         elif self.cache is not None and self.cache.complete:
-            for rows in plan:
-                known = [row for row in rows if row not in self.skipped]
-                if known:
-                    with self.watch("cache"):
-                        features = self.cache.get(known, self.device)
-                    yield self._batch(known, features)
+            yield from self._from_cache(self.cache, plan)
         else:
             yield from self._through_backbone(plan)
             if self.cache is not None and rows is None:
                 self.cache.close()
+
+    def _from_cache(self, cache: FeatureCache, plan: list[list[int]]) -> Iterator[Batch]:
+        for rows in plan:
+            known = [row for row in rows if row in cache]
+            if known:
+                with self.watch("cache"):
+                    # back to float32: readouts and strangers' probes compute in the features' own precision
+                    features = {name: x.float() for name, x in cache.get(known, self.device).items()}
+                yield self._batch(known, features)
+            # what a kept cache lacks was a bad image when it was filled: met again, it is reported again
+            lost = [row for row in rows if row not in cache and row not in self.skipped]
+            if lost:
+                yield from self._through_backbone([lost])
 
     def _through_backbone(self, plan: list[list[int]]) -> Iterator[Batch]:
         assert self.backbone is not None
