@@ -13,7 +13,7 @@ from harness.feature_cache._cache import FeatureCache
 from harness.feature_cache._free import free_bytes
 from harness.feature_cache._kept import Keep, cache_key
 from harness.feature_cache._placement import TIERS, Placement, Tier, plan_tiers
-from harness.feature_cache._precision import Precision, feature_bytes, itemsize
+from harness.feature_cache._precision import Precision, feature_bytes, itemsize, rounded
 
 __all__ = [
     "TIERS",
@@ -27,4 +27,5 @@ __all__ = [
     "free_bytes",
     "itemsize",
     "plan_tiers",
+    "rounded",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -51,6 +52,7 @@ class FeatureCache:
         self.complete, self.given_up = False, False
         self.precision = precision
         self._sizes, self._device, self._folder = dict(sizes), device, folder
+        self._images = Counter(self._sizes.values())
         self._room = placement.limits
         self._blocks: list[MemoryBlock | DiskBlock] = []
         self._of_size: dict[Size, list[int]] = {}
@@ -109,24 +111,23 @@ class FeatureCache:
     def get(self, rows: Sequence[int], device: torch.device) -> dict[str, Tensor]:
         """These images (of one shape) as one batch in the cache's precision; KeyError for a row never put."""
         parts: dict[int, tuple[list[int], list[int]]] = {}
-        for index, row in enumerate(rows):
+        for place, row in enumerate(rows):
             if row not in self._places:
                 raise KeyError(f"row {row} was never put into this feature cache")
             number, slot = self._places[row]
-            indices, slots = parts.setdefault(number, ([], []))
-            indices.append(index)
+            places, slots = parts.setdefault(number, ([], []))
+            places.append(place)
             slots.append(slot)
-        read = [(indices, self._blocks[number].read(slots, device)) for number, (indices, slots) in parts.items()]
-        return read[0][1] if len(read) == 1 else _merged(read, len(rows))
+        batch = self._blocks[self._places[rows[0]][0]].batch(len(rows), device)
+        for number, (places, slots) in parts.items():
+            self._blocks[number].read(slots, batch, places)
+        return batch
 
     def close(self) -> None:
         """The first pass is over: what was put is complete, unless given up; a kept cache moves to its place."""
         if self.complete or self.given_up:
             return
         try:
-            for block in self._disk_blocks():
-                for file in block.files.values():
-                    file.finish()
             if self._keep is not None:
                 self._move_to_stay(self._keep)
         except OSError as error:
@@ -136,9 +137,6 @@ class FeatureCache:
 
     def discard(self) -> None:
         """Let go of memory and files, but for a kept cache's; nothing can be read any more."""
-        for block in self._disk_blocks():
-            for file in block.files.values():
-                file.close()
         self._blocks, self._places, self._of_size = [], {}, {}
         self.complete = False
         if self._scratch is not None:
@@ -166,7 +164,7 @@ class FeatureCache:
     def _reserve(self, size: Size, features: Mapping[str, Tensor]) -> list[int]:
         """Blocks for all images of one size, on the first tiers with room for some of them."""
         image_bytes = sum(x[0].nbytes for x in features.values())
-        left = sum(other == size for other in self._sizes.values())
+        left = self._images[size]
         numbers = []
         for tier in TIERS:
             n = min(left, self._room[tier] // image_bytes)
@@ -239,13 +237,3 @@ def _may_keep(folder: Path, placement: Placement, keep: Keep) -> bool:
         folder,
     )
     return False
-
-
-def _merged(parts: Sequence[tuple[list[int], dict[str, Tensor]]], n: int) -> dict[str, Tensor]:
-    """One batch of parts, each with the places of its images."""
-    batch = {}
-    for name, like in parts[0][1].items():
-        batch[name] = like.new_empty(n, *like.shape[1:])
-        for indices, part in parts:
-            batch[name].index_copy_(0, torch.tensor(indices, device=like.device), part[name])
-    return batch

@@ -22,49 +22,27 @@ class LayerFile:
     """One layer's images, (n, c, h, w), appended and read back by place; its CRC-32 is kept while writing.
 
     Read by position rather than mapped: as fast, but pages of a mapping would count as the process' memory, and a
-    file cut short under a mapping kills the process instead of raising.
+    file cut short under a mapping kills the process instead of raising. Opened anew each time: a dataset of many image
+    sizes has more files than a process may hold open.
     """
 
     def __init__(self, path: Path, shape: Sequence[int], dtype: torch.dtype, crc32: int = 0) -> None:
         self.path, self.shape, self.dtype, self.crc32 = path, tuple(shape), dtype, crc32
         self.image_bytes = math.prod(self.shape) * dtype.itemsize
-        self._writing: FileIO | None = None
-        self._reading: FileIO | None = None
 
     def append(self, x: Tensor) -> None:
         """Write these images behind the earlier ones. May raise OSError."""
-        if self._writing is None:
-            self._writing = self.path.open("xb", buffering=0)
         data = _bytes(x.cpu().contiguous())
         self.crc32 = zlib.crc32(data, self.crc32)
-        while data:
-            data = data[self._writing.write(data) :]
+        with self.path.open("ab", buffering=0) as file:
+            while data:
+                data = data[file.write(data) :]
 
-    def read(self, slots: Sequence[int], pin: bool) -> Tensor:
-        """The images at these places, on the host, page-locked if asked."""
-        if self._reading is None:
-            self._reading = self.path.open("rb", buffering=0)
-        batch = torch.empty(len(slots), *self.shape, dtype=self.dtype, pin_memory=pin)
-        target = _bytes(batch)
-        for place, slot in enumerate(slots):
-            _read_exactly(
-                self._reading,
-                target[place * self.image_bytes : (place + 1) * self.image_bytes],
-                slot * self.image_bytes,
-            )
-        return batch
-
-    def finish(self) -> None:
-        """Nothing more will be written."""
-        if self._writing is not None:
-            self._writing.close()
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self.finish()
-        if self._reading is not None:
-            self._reading.close()
-        self._reading = None
+    def read(self, slots: Sequence[int], batch: Tensor, places: Sequence[int]) -> None:
+        """Read the images in these slots to these places of a batch on the host."""
+        with self.path.open("rb", buffering=0) as file:
+            for slot, place in zip(slots, places, strict=True):
+                _read_exactly(file, _bytes(batch[place]), slot * self.image_bytes)
 
 
 class DiskBlock:
@@ -86,10 +64,21 @@ class DiskBlock:
             self.files[name].append(x)
         self.used += len(next(iter(features.values())))
 
-    def read(self, slots: Sequence[int], device: torch.device) -> dict[str, Tensor]:
-        """The images at these places as one batch, on that device."""
-        pin = device.type == "cuda"
-        return {name: file.read(slots, pin).to(device, non_blocking=pin) for name, file in self.files.items()}
+    def batch(self, n: int, device: torch.device) -> dict[str, Tensor]:
+        """Uninitialised room for n of its images on that device."""
+        return {name: torch.empty(n, *f.shape, dtype=f.dtype, device=device) for name, f in self.files.items()}
+
+    def read(self, slots: Sequence[int], batch: Mapping[str, Tensor], places: Sequence[int]) -> None:
+        """Read the images in these slots to these places of a batch."""
+        for name, file in self.files.items():
+            target = batch[name]
+            if target.device.type == "cpu":
+                file.read(slots, target, places)
+                continue
+            staged = torch.empty(len(slots), *file.shape, dtype=file.dtype, pin_memory=target.is_cuda)
+            file.read(slots, staged, range(len(slots)))
+            for x, place in zip(staged, places, strict=True):
+                target[place].copy_(x, non_blocking=target.is_cuda)
 
 
 def checksum(path: Path) -> int:

@@ -22,7 +22,6 @@ class MemoryBlock:
         self._layers = {
             name: torch.empty(capacity, *x.shape[1:], dtype=x.dtype, device=device) for name, x in like.items()
         }
-        self._index_device = device
         self._locked = page_lock and _page_lock(list(self._layers.values()))
         if self._locked:
             weakref.finalize(self, _page_unlock, list(self._layers.values()), os.getpid())
@@ -39,20 +38,20 @@ class MemoryBlock:
             self._layers[name][self.used : self.used + n].copy_(x)
         self.used += n
 
-    def read(self, slots: Sequence[int], device: torch.device) -> dict[str, Tensor]:
-        """The images at these places as one batch, on that device."""
-        if self._locked and device.type == "cuda":
-            return {name: _straight(x, slots, device) for name, x in self._layers.items()}
-        index = torch.tensor(slots, device=self._index_device)
-        return {name: x.index_select(0, index).to(device) for name, x in self._layers.items()}
+    def batch(self, n: int, device: torch.device) -> dict[str, Tensor]:
+        """Uninitialised room for n of its images on that device."""
+        return {name: torch.empty(n, *x.shape[1:], dtype=x.dtype, device=device) for name, x in self._layers.items()}
 
-
-def _straight(x: Tensor, slots: Sequence[int], device: torch.device) -> Tensor:
-    """Image by image from page-locked memory to the device: no gathering on the host, no waiting."""
-    batch = torch.empty(len(slots), *x.shape[1:], dtype=x.dtype, device=device)
-    for place, slot in enumerate(slots):
-        batch[place].copy_(x[slot], non_blocking=True)
-    return batch
+    def read(self, slots: Sequence[int], batch: Mapping[str, Tensor], places: Sequence[int]) -> None:
+        """Copy the images in these slots to these places, in ascending order, of a batch."""
+        for name, x in self._layers.items():
+            target = batch[name]
+            if target.device == x.device and len(slots) == len(target):
+                torch.index_select(x, 0, torch.tensor(slots, device=x.device), out=target)
+            else:
+                # image by image: from page-locked memory without gathering on the host, and without waiting
+                for slot, place in zip(slots, places, strict=True):
+                    target[place].copy_(x[slot], non_blocking=self._locked and target.is_cuda)
 
 
 def _page_lock(tensors: Sequence[Tensor]) -> bool:

@@ -14,6 +14,7 @@ from harness.types import LayerSpec, Size
 Precision = Literal["fp32", "fp16", "bf16"]
 
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+LARGEST_FP16 = torch.finfo(torch.float16).max
 
 
 def itemsize(precision: Precision) -> int:
@@ -35,17 +36,17 @@ def rounded(features: Mapping[str, Tensor], precision: Precision) -> dict[str, T
     kept = {name: x.detach().to(DTYPES[precision]).contiguous() for name, x in features.items()}
     if precision == "fp16" and kept:
         # one answer for all layers: each would be a wait for the device
-        lost = torch.stack([(kept[name].isinf() & x.isfinite()).any() for name, x in features.items()]).tolist()
-        for name, is_lost in zip(kept, lost, strict=True):
-            if is_lost:
-                _refuse(name, features[name])
+        extremes = torch.stack([torch.stack(torch.aminmax(x)) for x in features.values()]).abs().amax(1).tolist()
+        for name, extreme in zip(kept, extremes, strict=True):
+            if not extreme <= LARGEST_FP16:
+                _refuse_if_lost(name, features[name], kept[name])
     return kept
 
 
-def _refuse(layer: str, x: Tensor) -> None:
-    largest = float(x[x.isfinite()].abs().max())
-    limit = torch.finfo(torch.float16).max
-    raise RecipeError(
-        f"cache.precision: layer {layer!r} has features up to {largest:.3g}, fp16 ends at {limit:.0f};"
-        " use bf16 (same memory, fewer digits) or fp32"
-    )
+def _refuse_if_lost(layer: str, x: Tensor, kept: Tensor) -> None:
+    lost = x[kept.isinf() & x.isfinite()]
+    if lost.numel():
+        raise RecipeError(
+            f"cache.precision: layer {layer!r} has features up to {float(lost.abs().max()):.3g}, fp16 ends at"
+            f" {LARGEST_FP16:.0f}; use bf16 (same memory, fewer digits) or fp32"
+        )

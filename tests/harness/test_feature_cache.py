@@ -239,8 +239,12 @@ def test_fp16_refuses_what_would_become_infinite_and_names_the_layer() -> None:
     cache = FeatureCache(sizes_of(1), Placement(host=AMPLE), "bf16")
     cache.put([100], x)
     assert cache.get([100], CPU)["layer2.1"].isfinite().all()
-    x["layer2.1"][0, 0, 0, 0] = torch.inf  # not the cache's doing
-    FeatureCache(sizes_of(1), Placement(host=AMPLE), "fp16").put([100], x)
+    for value in (torch.inf, torch.nan):  # not the cache's doing
+        x["layer2.1"][0, 0, 0, 0] = value
+        FeatureCache(sizes_of(1), Placement(host=AMPLE), "fp16").put([100], x)
+    x["layer2.1"][0, 1, 0, 0] = 7e4  # hidden behind a NaN
+    with pytest.raises(RecipeError, match="bf16"):
+        FeatureCache(sizes_of(1), Placement(host=AMPLE), "fp16").put([100], x)
 
 
 @pytest.mark.parametrize("precision", get_args(Precision))
