@@ -58,6 +58,10 @@ class Trainer(Consumer):
             raise NotImplementedError
         return ()
 
+    def solving_bytes(self) -> int:
+        """Memory that `readout` takes beside what is held already, for the same estimate."""
+        return 0
+
     @abstractmethod
     def readout(self) -> Readout:
         """The result, after the last pass."""

@@ -17,7 +17,7 @@ from harness.distributed import is_main, processes, size
 from harness.errors import TrackingError
 from harness.export import export_cell
 from harness.machine import choose_device, settled, stream_settings
-from harness.memory import cache_fits, estimate, gib, peak_bytes
+from harness.memory import estimate, peak_bytes
 from harness.plan import Plan, make_plan
 from harness.predictions import EIGHT_BIT
 from harness.progress import Silent, progress_for
@@ -26,6 +26,7 @@ from harness.registry import Registry
 from harness.run import read_split, run
 from harness.score import Scoring, label_for, plan_for
 from harness.tracking import MlflowObserver, ui_command, ui_environment
+from harness.units import gib
 
 REPORTS: Registry[Callable[..., Any]] = Registry("report", "salprobe.reports")
 OK, CELLS_FAILED = 0, 1
@@ -78,21 +79,18 @@ def dry_run(name: str, overrides: Sequence[str]) -> None:
     progress, device = progress_for(console), choose_device(plan.recipe.device)
     train, test = read_split(plan, "train", progress), read_split(plan, "test", progress)
     for group in plan.groups:
-        peak = estimate(group, plan.recipe, train, stream_settings(plan.recipe, plan.reader, device))
-        console.print(_passes(group.passes, len(train), len(test), group.backbone, peak.cache > 0), highlight=False)
+        settings = stream_settings(plan.recipe, plan.reader, device)
+        peak = estimate(group, plan.recipe, train, settings, device)
+        cached = peak.cache.placement is not None
+        console.print(_passes(group.passes, len(train), len(test), group.backbone, cached), highlight=False)
         if group.backbone is None:
             continue
         found = group.backbone.find_weights()
         weights = f"{found.name} ({found.source})" if found else f"{group.backbone.weights} (not on this machine yet)"
-        kept = f"feature cache {gib(peak.cache)}" if peak.cache else "no feature cache"
-        if peak.cache_wanted and not cache_fits(peak.cache_wanted, plan.recipe):
-            kept = (
-                f"feature cache of {gib(peak.cache_wanted)} exceeds cache.budget_gib, the backbone runs in every pass"
-            )
         console.print(f"  weights: {weights}", highlight=False)
         console.print(
-            f"  memory: about {gib(peak.total)} (process {gib(peak.process)}, statistics and solver "
-            f"{gib(peak.statistics)}, batch {gib(peak.batch)}, {kept})",
+            f"  memory: about {gib(peak.total)} (process {gib(peak.process)}, statistics {gib(peak.statistics)}, "
+            f"solver {gib(peak.solver)}, batch {gib(peak.batch)}, {peak.cache})",
             highlight=False,
         )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from harness.caching import open_cache
 from harness.calibration import calibrate
 from harness.data.images import read_image
 from harness.distributed import gather, is_main, main_first
@@ -16,13 +17,14 @@ from harness.evaluation import Scores, evaluate
 from harness.feature_cache import FeatureCache
 from harness.identity import cell_key, identity
 from harness.machine import stream_settings
-from harness.memory import estimate, gib
+from harness.memory import estimate
 from harness.pictures import PictureRow, contact_sheet
 from harness.readout import save_readout
 from harness.results import CellResult
 from harness.stream import Stream, StreamSettings
 from harness.timing import Stopwatch
 from harness.training import Classroom, Student
+from harness.units import gib
 
 if TYPE_CHECKING:
     from harness._backbone import LoadedBackbone
@@ -83,15 +85,19 @@ class GroupRun:
         recipe = self.plan.recipe
         watch, scoring_watch = Stopwatch(), Stopwatch()
         settings = stream_settings(recipe, self.plan.reader, self.device)
-        training = Stream(self.train, settings, self.device, loaded, self.group.layers, self._cache(settings), watch)
+        cache = self._cache(settings, loaded)
+        rounding = recipe.cache.precision
+        training = Stream(self.train, settings, self.device, loaded, self.group.layers, cache, rounding, watch)
         if words := training.distortion():
             self.progress.say(words)
         students = Classroom(cells, training).teach(self.progress)
-        testing = Stream(self.test, settings, self.device, loaded, self.group.layers, None, scoring_watch)
+        testing = Stream(self.test, settings, self.device, loaded, self.group.layers, watch=scoring_watch)
         readouts = {s.key: s.readout for s in students if s.readout is not None and s.error is None}
         calibrations = {}
         if any(metric.scores == "log_density" for metric in self.plan.metrics):
             calibrations = calibrate(readouts, training, self.progress)
+        if cache is not None:
+            cache.discard()
         scores = evaluate(
             readouts,
             testing,
@@ -109,12 +115,16 @@ class GroupRun:
         phases |= {f"test_{k}": v for k, v in scoring_watch.seconds.items()}
         return [self._finished(student, scores.get(student.key), loaded, phases) for student in students]
 
-    def _cache(self, settings: StreamSettings) -> FeatureCache | None:
-        if self.group.backbone is None:
+    def _cache(self, settings: StreamSettings, loaded: LoadedBackbone | None) -> FeatureCache | None:
+        if loaded is None:
             return None
-        peak = estimate(self.group, self.plan.recipe, self.train, settings)
-        self.progress.say(f"memory: about {gib(peak.total)} at the peak")
-        return FeatureCache() if peak.cache else None
+        recipe, layers = self.plan.recipe, self.group.layers
+        peak = estimate(self.group, recipe, self.train, settings, self.device)
+        self.progress.say(f"memory: about {gib(peak.total)} at the peak, {peak.cache}")
+        cache = open_cache(recipe.cache, peak.cache, layers, self.train, settings, loaded)
+        if cache is not None and cache.complete:
+            self.progress.say("training features: from the kept cache of an earlier run")
+        return cache
 
     def _finished(
         self, student: Student, scores: Scores | None, loaded: LoadedBackbone | None, phases: dict[str, float]

@@ -1,6 +1,6 @@
 """What a cell is: a hash of everything that can change its numbers.
 
-Left out on purpose: batch size, device, threads and the feature cache, which change rounding only.
+Left out on purpose: batch size, device, processes, threads and where features are cached, which change rounding only.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ def identity(
         "input": recipe.input.model_dump(mode="json"),
         "grid": recipe.grid,
         "precision": None if loaded is None else recipe.precision,
+        "training_features": None if loaded is None else recipe.cache.precision,
         "folds": recipe.folds,
         "density": {"sigma_at_480": SIGMA_AT_480, "truncate": TRUNCATE},
         "probe": {"name": cell.probe.name, **dataclasses.asdict(cell.probe)},  # type: ignore[call-overload]

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from harness.batching import batch_size_for
+from harness.batching import batch_size_for, forward_bytes
+from harness.caching import CachePlan, plan_cache
 from harness.feature_cache import feature_bytes
 from harness.stream import Stream, StreamSettings
 from harness.training import Classroom
@@ -21,52 +22,51 @@ if TYPE_CHECKING:
     from harness.plan import Group
     from harness.recipe import Recipe
 
-GIB = 2**30
-LAYERS_ALIVE = 4
-"""A forward pass holds about so many of its largest feature map at once (input, two inside a block, output)."""
-
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes at the peak of one group of cells."""
+    """Bytes of this process at the peak of one group of cells; on a GPU, of process and device together."""
 
     process: int
-    """What the process holds already: libraries, the dataset's columns."""
+    """What the process holds already (libraries, the dataset's columns), and what it loads until the end."""
     statistics: int
-    """Streamed statistics, solver, gradient-trained heads."""
-    cache: int
-    """Features kept between passes; 0 where they do not fit the budget and the backbone runs again."""
-    cache_wanted: int
-    """What the cache would need."""
+    """Streamed statistics, gradient-trained heads."""
+    solver: int
+    """What the largest solve needs beside the statistics."""
     batch: int
     """One batch on its way through the network."""
+    cache: CachePlan
 
     @property
     def total(self) -> int:
-        """Everything at once."""
-        return self.process + self.statistics + self.cache + self.batch
+        """The batch is gone when cells are solved."""
+        kept = self.cache.placement
+        features = kept.device + kept.host if kept else 0
+        return self.process + features + self.statistics + max(self.batch, self.solver)
 
 
-def estimate(group: Group, recipe: Recipe, train: Dataset, settings: StreamSettings) -> Estimate:
+def estimate(group: Group, recipe: Recipe, train: Dataset, settings: StreamSettings, device: torch.device) -> Estimate:
     """The peak of a group's training, from the shapes alone: nothing is loaded or run."""
     cells = {f"{i:016x}": cell for i, cell in enumerate(group.runnable)}
-    statistics = Classroom(cells, Stream(train, settings, torch.device("cpu"))).expected_bytes()
+    classroom = Classroom(cells, Stream(train, settings, torch.device("cpu")))
+    return Estimate(
+        process=resident_bytes() + (LATER if group.backbone is not None else 0),
+        statistics=classroom.expected_bytes(),
+        solver=classroom.solving_bytes(),
+        batch=_batch_bytes(group, train, settings, device),
+        cache=plan_cache(recipe.cache, group.passes, group.layers, train, settings, device),
+    )
+
+
+def _batch_bytes(group: Group, train: Dataset, settings: StreamSettings, device: torch.device) -> int:
     size = max((train.size(i) for i in range(len(train))), key=lambda s: s[0] * s[1], default=(0, 0))
     input_size, grid = settings.input_for(size), settings.grid_for(size)
-    per_image = feature_bytes(group.layers, input_size, grid)
-    wanted = per_image * len(train) if group.passes > 1 else 0
-    largest = max((feature_bytes([layer], input_size, input_size) for layer in group.layers), default=0)
-    native = feature_bytes(group.layers, input_size, input_size)
-    batch = (settings.batch_size or batch_size_for(input_size, group.layers, torch.device("cpu"))) * (
-        native + per_image + LAYERS_ALIVE * largest
-    )
-    fits = cache_fits(wanted, recipe)
-    return Estimate(resident_bytes(), statistics, wanted if fits else 0, wanted, batch)
+    images = settings.batch_size or batch_size_for(input_size, group.layers, device)
+    return images * (forward_bytes(input_size, group.layers) + feature_bytes(group.layers, input_size, grid))
 
 
-def cache_fits(wanted: int, recipe: Recipe) -> bool:
-    """Whether the features of all training images may be kept between passes."""
-    return 0 < wanted <= recipe.cache.budget_gib * GIB
+LATER = 350 * 2**20
+"""A network's weights and their copies in another format, and the libraries that write tables, pictures and runs."""
 
 
 @cache
@@ -82,8 +82,3 @@ def peak_bytes() -> int:
     """The most memory this process has held."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def gib(n: int) -> str:
-    """Bytes for people."""
-    return f"{n / GIB:.2f} GiB" if n >= GIB / 10 else f"{n / 2**20:.0f} MiB"

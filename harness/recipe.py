@@ -67,9 +67,18 @@ class InputSize(_Strict):
 
 
 class Cache(_Strict):
-    """Features kept between passes, if they fit."""
+    """Training features kept between passes, if they fit."""
 
     budget_gib: Annotated[float, Field(ge=0)] = 2.0
+    """Of all tiers together, on one machine."""
+    tiers: list[Literal["device", "host", "disk"]] = ["device", "host", "disk"]
+    """Where features may lie; filled in this order, as far as there is room."""
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    """What training features are rounded to, cached or not."""
+    keep: bool = False
+    """Leave them on disk for later runs of the same network on the same images."""
+    folder: str | None = None
+    """Where the disk tier is; by default the machine's cache folder."""
 
 
 class Tracking(_Strict):

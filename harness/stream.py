@@ -17,7 +17,8 @@ from harness.decoding import Decoder
 from harness.density import sigma_for
 from harness.distributed import is_mine
 from harness.errors import DeviceMemoryError
-from harness.feature_cache import FeatureCache
+from harness.feature_cache import FeatureCache, rounded
+from harness.feature_cache import Precision as FeaturePrecision
 from harness.grid import no_finer_than
 from harness.order import Place, assign_folds, blocks, my_batches
 from harness.precision import autocast
@@ -75,6 +76,8 @@ class Stream:
     backbone: LoadedBackbone | None = None
     layers: tuple[LayerSpec, ...] = ()
     cache: FeatureCache | None = None
+    rounding: FeaturePrecision = "fp32"
+    """What features are rounded to, whether a cache keeps them or not, so that numbers do not depend on its room."""
     watch: Stopwatch = field(default_factory=Stopwatch)
     skipped: dict[int, Skipped] = field(default_factory=dict)
 
@@ -120,11 +123,16 @@ class Stream:
 
     def _from_cache(self, cache: FeatureCache, plan: list[list[Place]]) -> Iterator[Batch]:
         for places in plan:
-            known = [place for place in places if place.row not in self.skipped]
+            known = [place for place in places if place.row in cache]
             if known:
                 with self.watch("cache", self.device):
-                    features = cache.get([place.row for place in known], self.device)
+                    # back to float32: readouts and strangers' probes compute in the features' own precision
+                    features = {n: x.float() for n, x in cache.get([p.row for p in known], self.device).items()}
                 yield self._batch(known, features)
+            # what a kept cache lacks was a bad image when it was filled: met again, it is reported again
+            lost = [place for place in places if place.row not in cache and place.row not in self.skipped]
+            if lost:
+                yield from self._through_backbone([lost], None)
 
     def _through_backbone(self, plan: list[list[Place]], cache: FeatureCache | None) -> Iterator[Batch]:
         waiting = self._decoder.batches(plan)
@@ -203,7 +211,8 @@ class Stream:
             native = self.backbone.forward(x, [layer.name for layer in self.layers])
         grid = self.settings.grid_for(self.dataset.size(row))
         averaged = {name: no_finer_than(f.float(), grid) for name, f in native.items()}
-        return {name: f.contiguous(memory_format=torch.channels_last) for name, f in averaged.items()}
+        kept = rounded(averaged, self.rounding)
+        return {name: f.float().contiguous(memory_format=torch.channels_last) for name, f in kept.items()}
 
     def _batch(self, places: Sequence[Place], features: dict[str, Tensor]) -> Batch:
         size = self.dataset.size(places[0].row)

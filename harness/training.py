@@ -66,9 +66,14 @@ class Classroom:
                 student.trainer = student.cell.probe.trainer(self._context(student))
 
     def expected_bytes(self) -> int:
-        """Memory that trainers and shared work will hold at their peak."""
+        """Memory that trainers and shared work will hold while they are fed."""
         trainers = [student.trainer for student in self.students if student.trainer is not None]
         return sum(consumer.expected_bytes() for consumer in (*self.shared.values(), *trainers))
+
+    def solving_bytes(self) -> int:
+        """Memory that the largest solve will take: cells are solved one after the other."""
+        trainers = [student.trainer for student in self.students if student.trainer is not None]
+        return max((trainer.solving_bytes() for trainer in trainers), default=0)
 
     def teach(self, progress: Progress) -> list[Student]:
         """Run as many passes as are asked for, then collect every readout."""

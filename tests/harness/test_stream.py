@@ -17,7 +17,7 @@ from harness.data.dataset import Dataset
 from harness.data.images import BadImageError, read_image, resize_image
 from harness.decoding import Decoder, gpu_decodes_jpeg
 from harness.errors import DataError, DeviceMemoryError
-from harness.feature_cache import FeatureCache
+from harness.feature_cache import FeatureCache, Keep, Placement, Precision
 from harness.grid import no_finer_than
 from harness.order import Place
 from harness.stream import Stream, StreamSettings
@@ -59,6 +59,10 @@ def make(dataset: Dataset, cache: FeatureCache | None = None, **settings: object
     return Stream(dataset, chosen, CPU, loaded, LAYERS, cache)
 
 
+def cache_for(dataset: Dataset, precision: Precision = "fp32") -> FeatureCache:
+    return FeatureCache({row: dataset.size(row) for row in range(len(dataset))}, Placement(host=2**30), precision)
+
+
 def test_a_pass_sees_every_image_once_in_batches_of_one_size_and_fold(dataset: Dataset) -> None:
     seen: Counter[int] = Counter()
     for batch in make(dataset).batches(epoch=0):
@@ -91,7 +95,7 @@ def test_features_are_the_networks_averaged_over_the_grid(dataset: Dataset) -> N
 
 
 def test_the_cache_replays_the_same_features_in_another_order(dataset: Dataset) -> None:
-    cached = make(dataset, FeatureCache())
+    cached = make(dataset, cache_for(dataset))
     by_id = {i: b.features["layer3"][k] for b in cached.batches(0) for k, i in enumerate(b.ids)}
     again = list(cached.batches(1))
     assert [i for b in again for i in b.ids] != list(by_id)
@@ -99,6 +103,30 @@ def test_the_cache_replays_the_same_features_in_another_order(dataset: Dataset) 
         for k, i in enumerate(batch.ids):
             torch.testing.assert_close(batch.features["layer3"][k], by_id[i], rtol=0, atol=0)
     assert cached.watch.seconds["cache"] > 0
+
+
+def test_a_half_precision_cache_hands_out_float32(dataset: Dataset) -> None:
+    cached = make(dataset, cache_for(dataset, "bf16"))
+    by_id = {i: b.features["layer3"][k] for b in cached.batches(0) for k, i in enumerate(b.ids)}
+    for batch in cached.batches(1):
+        for k, i in enumerate(batch.ids):
+            torch.testing.assert_close(batch.features["layer3"][k], by_id[i], rtol=2**-8, atol=1e-30)
+
+
+def test_a_kept_cache_reports_bad_images_again(dataset: Dataset, tmp_path: Path) -> None:
+    dataset.files[2].write_bytes(b"no image")
+    facts, sizes = {"what": "noise"}, {row: dataset.size(row) for row in range(len(dataset))}
+    folder = tmp_path / "kept"
+    first = make(
+        dataset, FeatureCache(sizes, Placement(disk=2**30), folder=folder, keep=Keep(facts, 2**31)), on_bad="skip"
+    )
+    fresh = [i for batch in first.batches(0) for i in batch.ids]
+    again = make(dataset, FeatureCache.reopen(folder, facts), on_bad="skip")
+    assert [i for batch in again.batches(0) for i in batch.ids] == fresh
+    assert [s.id for s in again.skipped.values()] == [102]
+    assert again.watch.seconds["forward"] == 0
+    with pytest.raises(DataError, match="102"):
+        list(make(dataset, FeatureCache.reopen(folder, facts)).batches(0))
 
 
 def test_worker_processes_give_the_same_batches(dataset: Dataset) -> None:
@@ -113,7 +141,7 @@ def test_a_bad_image_is_an_error_or_a_reported_skip(dataset: Dataset) -> None:
     dataset.files[2].write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"102.*2\.png|2\.png.*102"):
         list(make(dataset).batches(0))
-    lenient = make(dataset, FeatureCache(), on_bad="skip")
+    lenient = make(dataset, cache_for(dataset), on_bad="skip")
     for epoch in range(2):  # the second pass comes from the cache
         assert 102 not in {i for batch in lenient.batches(epoch) for i in batch.ids}
     assert [s.id for s in lenient.skipped.values()] == [102]
