@@ -84,6 +84,15 @@ def gather(thing: T) -> list[T]:
     return found  # type: ignore[return-value]
 
 
+def gather_to_main(thing: T) -> list[T] | None:
+    """What every process has, in order of rank, on the main one; None on the others."""
+    if size() == 1:
+        return [thing]
+    found: list[T | None] | None = [None] * size() if is_main() else None
+    dist.gather_object(thing, found)
+    return found  # type: ignore[return-value]
+
+
 def agree(found: MutableMapping[K, str]) -> None:
     """What one process knows (cell -> its error), all know; where several do, the first one's words count."""
     for theirs in reversed(gather(dict(found))):

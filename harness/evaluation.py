@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,9 +18,11 @@ import torch
 from torch import Tensor
 
 from harness.calibration import Calibration
+from harness.distributed import gather_to_main
 from harness.grid import resize
 from harness.ground_truth import GroundTruth, Pool
 from harness.metrics import Metric, constant, rank, why_unscored
+from harness.per_image import PerImage
 from harness.readout import Readout
 from harness.stream import Stream
 from harness.timing import Stopwatch
@@ -40,9 +41,7 @@ log = logging.getLogger("salprobe")
 class Scores:
     """What the evaluation found out about one readout."""
 
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    """One an image: image_id, every metric (nan where unscored), why it is unscored."""
-    unscored: Counter[str] = field(default_factory=Counter)
+    per_image: PerImage = field(default_factory=PerImage)
     n_constant: int = 0
     """Images whose map has one value everywhere; cc and nss are 0 there and the AUCs 0.5, by definition."""
     predictions: dict[int, NDArray[Any]] = field(default_factory=dict)
@@ -54,16 +53,19 @@ class Scores:
 
     def means(self, metrics: Sequence[Metric]) -> dict[str, float]:
         """Each metric's mean over the images that could be scored; nan where none could."""
-        result = {}
-        for metric in metrics:
-            values = [row[metric.name] for row in self.rows if not math.isnan(row[metric.name])]
-            result[metric.name] = sum(values) / len(values) if values else math.nan
-        return result
+        return {metric.name: self.per_image.mean(metric.name) for metric in metrics}
 
-    @property
-    def n_unscored(self) -> int:
-        """Images that lack at least one score."""
-        return sum(row["unscored"] is not None for row in self.rows)
+    def merged(self, others: Sequence[Scores], order: Sequence[int]) -> Scores:
+        """Joined with what other processes found out about the same readout; the time is this process' own."""
+        everybody = (self, *others)
+        return Scores(
+            per_image=self.per_image.merged([other.per_image for other in others], order),
+            n_constant=sum(scores.n_constant for scores in everybody),
+            predictions={image: map_ for scores in everybody for image, map_ in scores.predictions.items()},
+            densities={image: map_ for scores in everybody for image, map_ in scores.densities.items()},
+            error=next((scores.error for scores in everybody if scores.error is not None), None),
+            watch=self.watch,
+        )
 
 
 def evaluate(
@@ -77,6 +79,7 @@ def evaluate(
 ) -> dict[str, Scores]:
     """Score every readout on every image of the stream; a readout that raises fails alone.
 
+    Of several processes each scores its own share; the main one gets everybody's scores, the others only theirs.
     A metric of log densities is nan for a readout that has neither a density nor a calibration.
     """
     fitted, seed = calibrations or {}, stream.settings.seed
@@ -84,13 +87,21 @@ def evaluate(
     if desks:
         pool = Pool(stream.dataset, stream.device)
         workers = torch.get_num_threads() if stream.device.type == "cpu" else 1
-        with progress.phase("evaluating", len(stream.dataset)) as bar, ThreadPoolExecutor(workers) as threads:
+        with progress.phase("evaluating", stream.n_mine) as bar, ThreadPoolExecutor(workers) as threads:
             for batch in stream.batches():
                 truth = GroundTruth(batch, batch, pool)
                 truth.prepare({need for metric in metrics for need in metric.needs})
                 _side_by_side(threads, [partial(desk.score, batch, truth, metrics, pictured) for desk in desks])
                 bar.advance(len(batch))
-    return {desk.key: desk.scores for desk in desks}
+    return _joined({desk.key: desk.scores for desk in desks}, stream.dataset.ids.tolist())
+
+
+def _joined(mine: dict[str, Scores], order: Sequence[int]) -> dict[str, Scores]:
+    everybody = gather_to_main(mine)
+    if everybody is None or len(everybody) == 1:
+        return mine
+    others = everybody[1:]
+    return {key: scores.merged([other[key] for other in others], order) for key, scores in mine.items()}
 
 
 def _side_by_side(threads: ThreadPoolExecutor, tasks: Sequence[Callable[[], None]]) -> None:
@@ -182,10 +193,7 @@ class _Desk:
         return torch.cat(results)
 
     def _note(self, batch: Batch, values: Mapping[str, list[float]], reasons: list[list[str]]) -> None:
-        for i, image_id in enumerate(batch.ids):
-            self.scores.unscored.update(reasons[i])
-            row = {name: column[i] for name, column in values.items()}
-            self.scores.rows.append({"image_id": image_id, **row, "unscored": "; ".join(reasons[i]) or None})
+        self.scores.per_image.append(batch.ids, values, ["; ".join(found) for found in reasons])
 
 
 def _reasons(

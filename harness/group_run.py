@@ -141,9 +141,9 @@ class GroupRun:
         if scores is not None and not error:
             result.seconds |= scores.watch.seconds
             result.metrics = scores.means(self.plan.metrics)
-            result.n_images, result.n_unscored = len(scores.rows), scores.n_unscored
+            result.n_images, result.n_unscored = len(scores.per_image), len(scores.per_image.unscored)
             result.n_constant = scores.n_constant
-            result.unscored, result.per_image = dict(scores.unscored), scores.rows
+            result.unscored, result.per_image = dict(scores.per_image.reasons()), scores.per_image
             result.picture = self._draw(result, scores)
         return result
 
@@ -151,14 +151,13 @@ class GroupRun:
         if not scores.predictions or self.results is None:
             return None
         files = {int(id_): file for id_, file in zip(self.test.ids, self.test.files, strict=True)}
-        of_image = {row["image_id"]: row for row in result.per_image}
         rows = [
             PictureRow(
                 image_id=id_,
                 image=read_image(files[id_], id_).permute(1, 2, 0).numpy(),
                 density=scores.densities[id_],
                 prediction=prediction,
-                scores={metric.name: of_image[id_][metric.name] for metric in self.plan.metrics},
+                scores=result.per_image.score_of(id_),
             )
             for id_, prediction in scores.predictions.items()
         ]

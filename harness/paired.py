@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from numpy.typing import NDArray
 
+    from harness.per_image import PerImage
+
 Pair = tuple[int, int]
 
 EXACT = 12
@@ -76,11 +78,10 @@ def paired_tests(
     return [found[pair] for pair in pairs]
 
 
-def compare_cells(per_image: pd.DataFrame, labels: Mapping[str, str], metric: str, seed: int) -> pd.DataFrame:
+def compare_cells(per_image: Mapping[str, PerImage], labels: Mapping[str, str], metric: str, seed: int) -> pd.DataFrame:
     """Every unordered pair of the cells of `labels` (key -> label, in that order) on one metric, Holm over all pairs.
 
-    `per_image` has the columns cell_key, image_id and the metric. One row a pair: cell_a, cell_b, label_a, label_b,
-    metric, difference (a - b), low, high, p_value, p_holm, n.
+    One row a pair: cell_a, cell_b, label_a, label_b, metric, difference (a - b), low, high, p_value, p_holm, n.
     """
     import pandas as pd
 
@@ -88,9 +89,8 @@ def compare_cells(per_image: pd.DataFrame, labels: Mapping[str, str], metric: st
     pairs = list(itertools.combinations(range(len(keys)), 2))
     tests = []
     if pairs:
-        wide = per_image.pivot(index="image_id", columns="cell_key", values=metric).reindex(columns=keys)
         flips = max(RESAMPLES, FLIPS_PER_PAIR * len(pairs))
-        tests = paired_tests(wide.to_numpy(dtype=float), pairs, seed, flips=flips)
+        tests = paired_tests(_by_image([per_image[key] for key in keys], metric), pairs, seed, flips=flips)
     first, second = [keys[i] for i, _ in pairs], [keys[j] for _, j in pairs]
     p_values = np.array([test.p_value for test in tests])
     return pd.DataFrame(
@@ -106,6 +106,16 @@ def compare_cells(per_image: pd.DataFrame, labels: Mapping[str, str], metric: st
             "n": [test.n for test in tests],
         }
     )
+
+
+def _by_image(cells: Sequence[PerImage], metric: str) -> Float[NDArray[Any], "n cells"]:
+    """A row for each image that some cell has, by ascending id; nan where a cell lacks it."""
+    images = np.unique(np.concatenate([cell.ids for cell in cells]))
+    scores = np.full((len(images), len(cells)), np.nan)
+    for index, cell in enumerate(cells):
+        if len(cell):
+            scores[np.searchsorted(images, cell.ids), index] = cell.column(metric)
+    return scores
 
 
 def _intervals(

@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import yaml
 
 from harness.errors import ResultsError
+from harness.per_image import PerImage
 from harness.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -51,7 +54,7 @@ class CellResult:
     seconds: dict[str, float] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
     """The readout's own account: alpha and its sweep, loss curves, warnings."""
-    per_image: list[dict[str, Any]] = field(default_factory=list)
+    per_image: PerImage = field(default_factory=PerImage)
     picture: Path | None = None
     readout: Path | None = None
 
@@ -131,7 +134,8 @@ class ResultsFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._rows: list[dict[str, Any]] = []
-        self._per_image: list[dict[str, Any]] = []
+        self._per_image: list[tuple[str, PerImage]] = []
+        self._has_per_image = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -162,14 +166,33 @@ class ResultsFolder:
     def add(self, result: CellResult) -> None:
         """Take a cell's rows; `flush` writes them."""
         self._rows.append(result.row())
-        self._per_image += [{"cell_key": result.key, **row} for row in result.per_image]
+        self._per_image.append((result.key, result.per_image))
 
     def flush(self) -> None:
-        """Write both tables with everything added so far."""
+        """Write both tables with everything added so far; of the larger one only the new rows are in memory."""
         import pandas as pd
 
-        for name, rows in ((CELLS, self._rows), (PER_IMAGE, self._per_image)):
-            replace(self.folder / name, pd.DataFrame(rows).to_parquet(index=False))
+        self._append_per_image()
+        replace(self.folder / CELLS, pd.DataFrame(self._rows).to_parquet(index=False))
+
+    def _append_per_image(self) -> None:
+        """What is on disk already goes over row group by row group, a cell a group."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = self.folder / PER_IMAGE
+        tables = [per_image.table(key) for key, per_image in self._per_image if len(per_image)]
+        if not tables and self._has_per_image:
+            return
+        with replacing(path) as temporary, ExitStack() as files:
+            earlier = files.enter_context(pq.ParquetFile(path)) if self._has_per_image else None
+            schemas = [table.schema for table in tables or [PerImage().table("")]]
+            schema = pa.unify_schemas([*([earlier.schema_arrow] if earlier is not None else []), *schemas])
+            writer = files.enter_context(pq.ParquetWriter(temporary, schema))
+            written = map(earlier.read_row_group, range(earlier.num_row_groups)) if earlier is not None else ()
+            for table in chain(written, tables):
+                writer.write_table(pa.concat_tables([schema.empty_table(), table], promote_options="default"))
+        self._per_image, self._has_per_image = [], bool(tables) or self._has_per_image
 
     def write_pairs(self, pairs: pd.DataFrame) -> None:
         """The paired tests between cells, one row a pair."""
@@ -177,13 +200,22 @@ class ResultsFolder:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write a file in one step: a temporary neighbour, fsync, rename."""
+    """Write a file in one step."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary neighbour to write into; it takes the file's place (fsync, rename) when it is complete."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_cells(folder: Path) -> pd.DataFrame:

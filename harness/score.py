@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -157,9 +156,9 @@ class Scoring:
         if scores.error is not None:
             result.status = "failed"
             return
-        result.metrics, result.per_image = scores.means(self.metrics), scores.rows
-        result.n_images, result.n_unscored = len(scores.rows), scores.n_unscored
-        result.unscored = dict(scores.unscored)
+        result.metrics, result.per_image = scores.means(self.metrics), scores.per_image
+        result.n_images, result.n_unscored = len(scores.per_image), len(scores.per_image.unscored)
+        result.unscored = dict(scores.per_image.reasons())
 
 
 def plan_for(dataset: str, overrides: Sequence[str]) -> Plan:
@@ -189,12 +188,9 @@ def label_for(predictions: Path) -> str:
 
 def _name_missing(scores: Scores, found: Found, metrics: Sequence[Metric]) -> None:
     """Say of images without a map that they have none, not that their map is NaN."""
+    words = "; ".join(f"{metric.name}: {NO_MAP}" for metric in metrics)
     missing = {id_ for id_, _ in found.missing}
-    for row in scores.rows:
-        if row["image_id"] in missing:
-            row["unscored"] = "; ".join(f"{metric.name}: {NO_MAP}" for metric in metrics)
-    reasons = [row["unscored"].split("; ") for row in scores.rows if row["unscored"]]
-    scores.unscored = Counter(reason for of_image in reasons for reason in of_image)
+    scores.per_image.unscored |= {id_: words for id_ in scores.per_image.ids.tolist() if id_ in missing}
 
 
 def _some(names: Sequence[str]) -> str:

@@ -16,12 +16,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from harness.per_image import PerImage
     from harness.results import CellResult
 
     Columns = dict[str, NDArray[Any]]
-
-Scores = dict[int, dict[str, float]]
-"""Image id -> metric -> score."""
 
 
 @dataclass
@@ -31,7 +29,7 @@ class Uncertainty:
     metrics: Sequence[Metric]
     data: str
     _finished: list[CellResult] = field(default_factory=list)
-    _bounds: dict[str, Scores] = field(default_factory=dict)
+    _bounds: dict[str, PerImage] = field(default_factory=dict)
     """The per-image scores of the run's first floor and first ceiling, once they are known."""
 
     def add(self, ended: Sequence[CellResult]) -> None:
@@ -41,23 +39,21 @@ class Uncertainty:
         for result in finished:
             bound = result.cell.probe.bound
             if bound is not None:
-                self._bounds.setdefault(bound, _scores(result))
+                self._bounds.setdefault(bound, result.per_image)
         for result in finished:
-            scores = _scores(result)
-            columns, seed = self._columns(scores, list(scores)), seed_from(result.key, "images")
+            images, seed = result.per_image.ids, seed_from(result.key, "images")
+            columns = self._columns(result.per_image, images)
             found = intervals(columns, seed)
             result.intervals = {name: ends for name, ends in found.items() if not np.isnan(ends[0])}
-            result.shares = self._shares(columns, list(scores), seed)
+            result.shares = self._shares(columns, images, seed)
 
     def pairs(self, metric: str) -> pd.DataFrame:
         """Every pair of the finished cells on one metric, as `compare_cells` gives it."""
-        import pandas as pd
-
-        rows = [{"cell_key": cell.key, **row} for cell in self._finished for row in cell.per_image]
+        per_image = {cell.key: cell.per_image for cell in self._finished}
         labels = {cell.key: cell.label for cell in self._finished}
-        return compare_cells(pd.DataFrame(rows), labels, metric, seed_from(self.data, "pairs", metric))
+        return compare_cells(per_image, labels, metric, seed_from(self.data, "pairs", metric))
 
-    def _shares(self, columns: Columns, images: Sequence[int], seed: int) -> dict[str, Share]:
+    def _shares(self, columns: Columns, images: NDArray[np.int64], seed: int) -> dict[str, Share]:
         """Of the metrics on which the ceiling is better than the floor; elsewhere there is no range to explain."""
         if len(self._bounds) < 2:
             return {}
@@ -69,14 +65,15 @@ class Uncertainty:
         found = shares(columns, floor, ceiling, seed)
         return {name: share for name, share in found.items() if not np.isnan(share[0])}
 
-    def _columns(self, scores: Scores, images: Sequence[int]) -> Columns:
+    def _columns(self, scores: PerImage, images: NDArray[np.int64]) -> Columns:
         """Each metric's scores of these images; nan where an image has none."""
-        missing: dict[str, float] = {}
+        # one more place, of nan, for what was not scored
+        place = {image: index for index, image in enumerate(scores.ids.tolist())}
+        found = np.array([place.get(image, len(place)) for image in images.tolist()], dtype=np.int64)
+        missing = np.full(len(place) + 1, np.nan)
         return {
-            metric.name: np.array([scores.get(image, missing).get(metric.name, np.nan) for image in images])
+            metric.name: np.append(scores.column(metric.name), np.nan)[found]
+            if metric.name in scores.metrics
+            else missing[found]
             for metric in self.metrics
         }
-
-
-def _scores(result: CellResult) -> Scores:
-    return {row["image_id"]: row for row in result.per_image}

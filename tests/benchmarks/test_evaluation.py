@@ -70,7 +70,7 @@ def test_evaluation_over_forward(benchmark: BenchmarkFixture, scale: float) -> N
 
     def run() -> None:
         found = evaluate(readouts, stream, plan.metrics, Silent(), calibrations=calibrations)
-        assert all(scores.error is None and len(scores.rows) == IMAGES for scores in found.values())
+        assert all(scores.error is None and len(scores.per_image) == IMAGES for scores in found.values())
 
     benchmark.pedantic(run, rounds=5, warmup_rounds=1)
     benchmark.extra_info["forward_s_per_image"] = statistics.median(forward[1:]) / IMAGES

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.stats
 from hypothesis import given, settings
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from harness.paired import compare_cells, paired_difference, paired_tests
+from harness.per_image import PerImage
 from harness.statistics import bootstrap_interval, holm
 
 
@@ -121,15 +121,12 @@ def test_an_infinite_score_has_no_p_value(n: int) -> None:
     assert other.p_value < 0.1
 
 
-def long_form(columns: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Rows of per_image.parquet; images without a row where a cell has -1."""
-    rows = [
-        {"cell_key": key, "image_id": 100 + i, "cc": value, "unscored": None}
+def per_image(columns: dict[str, np.ndarray]) -> dict[str, PerImage]:
+    """By cell; images without a row where a cell has -1."""
+    return {
+        key: PerImage.of_rows({"image_id": 100 + i, "cc": value} for i, value in enumerate(column) if value != -1)
         for key, column in columns.items()
-        for i, value in enumerate(column)
-        if value != -1
-    ]
-    return pd.DataFrame(rows)
+    }
 
 
 @pytest.fixture
@@ -144,7 +141,7 @@ def cells() -> dict[str, np.ndarray]:
 
 def test_every_pair_once_with_the_numbers_of_the_pair_alone(cells: dict[str, np.ndarray]) -> None:
     labels = {key: f"cell {key}" for key in cells}
-    frame = compare_cells(long_form(cells), labels, "cc", 9)
+    frame = compare_cells(per_image(cells), labels, "cc", 9)
     assert list(zip(frame.cell_a, frame.cell_b, strict=True)) == list(itertools.combinations(cells, 2))
     assert (frame.label_a == "cell " + frame.cell_a).all()
     assert (frame.metric == "cc").all()
@@ -160,9 +157,13 @@ def test_every_pair_once_with_the_numbers_of_the_pair_alone(cells: dict[str, np.
 
 
 def test_order_and_company_do_not_matter(cells: dict[str, np.ndarray]) -> None:
-    table = long_form(cells)
+    table = per_image(cells)
     forth = compare_cells(table, dict.fromkeys(cells, ""), "cc", 1)
-    back = compare_cells(table.sample(frac=1, random_state=0), dict.fromkeys(reversed(cells), ""), "cc", 1)
+    rng = np.random.default_rng(0)
+    shuffled = {
+        key: PerImage.of_rows(rng.permutation(list(table[key])).tolist()) for key in rng.permutation(list(table))
+    }
+    back = compare_cells(shuffled, dict.fromkeys(reversed(cells), ""), "cc", 1)
     merged = forth.merge(back, left_on=["cell_a", "cell_b"], right_on=["cell_b", "cell_a"])
     assert len(merged) == 10
     np.testing.assert_allclose(merged.difference_x, -merged.difference_y, atol=1e-14)
@@ -178,7 +179,7 @@ def test_a_large_matrix_has_flips_enough_for_holm() -> None:
     """With 10,000 flips the smallest p-value times the 1,035 pairs of 46 cells would be 0.1, however large the gap."""
     rng = np.random.default_rng(0)
     columns = {f"k{i}": rng.normal(i // 23, 0.1, 100) for i in range(46)}
-    frame = compare_cells(long_form(columns), dict.fromkeys(columns, ""), "cc", 1)
+    frame = compare_cells(per_image(columns), dict.fromkeys(columns, ""), "cc", 1)
     across = frame.difference.abs() > 0.5
     assert (frame.p_holm[across] <= 0.01).all()
     assert (frame.p_holm[~across] > 0.01).all()
@@ -186,14 +187,14 @@ def test_a_large_matrix_has_flips_enough_for_holm() -> None:
 
 @pytest.mark.parametrize("keys", [[], ["k0"]])
 def test_fewer_than_two_cells_make_no_pair(cells: dict[str, np.ndarray], keys: list[str]) -> None:
-    frame = compare_cells(long_form(cells), dict.fromkeys(keys, ""), "cc", 1)
+    frame = compare_cells(per_image(cells), dict.fromkeys(keys, ""), "cc", 1)
     assert len(frame) == 0
     assert {"cell_a", "label_b", "metric", "difference", "low", "high", "p_value", "p_holm", "n"} < set(frame.columns)
 
 
 def test_a_cell_that_scored_nothing_is_a_row_without_numbers(cells: dict[str, np.ndarray]) -> None:
     cells["k2"][:] = np.nan
-    frame = compare_cells(long_form(cells), dict.fromkeys(cells, ""), "cc", 1)
+    frame = compare_cells(per_image(cells), dict.fromkeys(cells, ""), "cc", 1)
     empty = (frame.cell_a == "k2") | (frame.cell_b == "k2")
     assert (frame.n[empty] == 0).all()
     assert frame.p_holm[empty].isna().all()

@@ -13,6 +13,7 @@ from harness._probe import Context, Probe, Trainer
 from harness.environment import describe_environment
 from harness.errors import RecipeError, ResultsError
 from harness.metric_registry import METRICS
+from harness.per_image import PerImage
 from harness.plan import NO_BACKBONE, Cell
 from harness.recipe import load_recipe, parse_recipe
 from harness.results import CellResult, ResultsFolder, RunRecord, read_cells, read_pairs
@@ -42,7 +43,7 @@ def result(key: str, probe: Probe, cc: np.ndarray, kld: np.ndarray) -> CellResul
     pairs = enumerate(zip(cc, kld, strict=True), start=7)
     rows = [{"image_id": i, "cc": a, "kld": b, "unscored": None} for i, (a, b) in pairs]
     means = {"cc": float(np.nanmean(cc)), "kld": float(np.nanmean(kld))}
-    return CellResult(cell, key, {}, "finished", metrics=means, n_images=len(rows), per_image=rows)
+    return CellResult(cell, key, {}, "finished", metrics=means, n_images=len(rows), per_image=PerImage.of_rows(rows))
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def uncertainty() -> Uncertainty:
 
 
 def column(cell: CellResult, metric: str = "cc") -> np.ndarray:
-    return np.array([row[metric] for row in cell.per_image])
+    return cell.per_image.column(metric)
 
 
 def test_every_cell_gets_its_intervals_from_its_key(ended: list[CellResult]) -> None:
@@ -108,10 +109,10 @@ def test_no_shares_without_both_bounds(ended: list[CellResult], bounds: list[int
 def test_images_are_matched_by_id_not_by_place(ended: list[CellResult]) -> None:
     uncertainty().add(ended)
     expected = ended[0].shares["cc"]
-    ended[1].per_image.reverse()
+    ended[1].per_image = PerImage.of_rows(list(ended[1].per_image)[::-1])
     uncertainty().add(ended)
     assert ended[0].shares["cc"] == expected
-    del ended[2].per_image[:5]
+    ended[2].per_image = PerImage.of_rows(list(ended[2].per_image)[5:])
     uncertainty().add(ended)
     fewer = [column(cell) for cell in ended[:3]]
     fewer = [fewer[0][5:], fewer[1][::-1][5:], fewer[2]]
@@ -128,8 +129,7 @@ def test_what_did_not_finish_has_no_uncertainty(ended: list[CellResult]) -> None
 
 
 def test_a_metric_without_scores_has_no_interval(ended: list[CellResult]) -> None:
-    for row in ended[0].per_image:
-        row["kld"] = np.nan
+    ended[0].per_image = PerImage.of_rows({**row, "kld": np.nan} for row in ended[0].per_image)
     uncertainty().add(ended)
     assert set(ended[0].intervals) == {"cc"}
 

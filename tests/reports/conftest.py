@@ -11,6 +11,7 @@ import pytest
 
 from harness._probe import Context, Probe, Trainer
 from harness.metric_registry import METRICS as REGISTRY
+from harness.per_image import PerImage
 from harness.plan import NO_BACKBONE, Cell
 from harness.recipe import parse_recipe
 from harness.results import CellResult, ResultsFolder, Status
@@ -63,7 +64,7 @@ def cell_result(
         result.metrics = dict(zip(METRICS, scores, strict=False))
         result.n_images = 200
         result.seconds = {"fit": 0.42, "score": 3.1, "train_forward": 130.0, "test_forward": 52.0}
-        result.per_image = [{"image_id": 1001, **result.metrics}]
+        result.per_image = PerImage.of_rows([{"image_id": 1001, **result.metrics}])
     return result
 
 
@@ -109,7 +110,9 @@ def tested_folder(folder: Path) -> Path:
         backbone = NO_BACKBONE if layers == NO_BACKBONE else "resnet50"
         result = cell_result(layers, probe, tuple(scores.mean(axis=0)), backbone=backbone)
         result.cell = dataclasses.replace(result.cell, probe=kind)
-        result.per_image = [{"image_id": i, **dict(zip(METRICS, row, strict=True))} for i, row in enumerate(scores)]
+        result.per_image = PerImage.of_rows(
+            {"image_id": i, **dict(zip(METRICS, row, strict=True))} for i, row in enumerate(scores)
+        )
         ended.append(result)
     uncertainty = Uncertainty([REGISTRY.get(name) for name in METRICS], "digest")
     uncertainty.add(ended)

@@ -1,0 +1,125 @@
+"""Per-image scores: columns that grow, merge and go to disk in pieces, the same as plain rows."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness._probe import Context, Probe, Trainer
+from harness.per_image import PerImage
+from harness.plan import NO_BACKBONE, Cell
+from harness.results import CellResult, ResultsFolder, read_per_image
+
+scores = st.one_of(st.floats(-5, 5), st.just(math.nan))
+rows = st.dictionaries(st.integers(0, 10**6), st.tuples(scores, scores), max_size=30)
+
+
+class Nothing(Probe):
+    def trainer(self, context: Context) -> Trainer:
+        raise NotImplementedError
+
+
+def made(found: dict[int, tuple[float, float]], ids: list[int]) -> PerImage:
+    per_image = PerImage()
+    for start in range(0, len(ids), 4):  # in batches
+        part = ids[start : start + 4]
+        columns = {"cc": [found[i][0] for i in part], "nss": [found[i][1] for i in part]}
+        reasons = [
+            "; ".join(f"{m}: why" for m, x in zip(columns, found[i], strict=True) if math.isnan(x)) for i in part
+        ]
+        per_image.append(part, columns, reasons)
+    return per_image
+
+
+@given(rows, st.integers(1, 4), st.randoms(use_true_random=False))
+def test_parts_of_several_processes_merge_to_what_one_has(found: dict, processes: int, random: object) -> None:
+    ids = list(found)
+    parts = [made(found, ids[rank::processes]) for rank in range(processes)]
+    merged, alone = parts[0].merged(parts[1:], ids), made(found, ids)
+    assert str(list(merged)) == str(list(alone))  # nan equals nan here
+    assert merged.unscored == alone.unscored
+    assert merged.reasons() == alone.reasons()
+    assert str(list(PerImage.of_rows(alone))) == str(list(alone))
+
+
+@given(rows)
+def test_columns_means_and_single_images(found: dict[int, tuple[float, float]]) -> None:
+    per_image = made(found, list(found))
+    assert len(per_image) == len(found)
+    assert per_image.ids.tolist() == list(found)
+    kept = [cc for cc, _ in found.values() if not math.isnan(cc)]
+    if found:
+        np.testing.assert_array_equal(per_image.column("cc"), [cc for cc, _ in found.values()])
+        assert per_image.mean("cc") == (pytest.approx(np.mean(kept)) if kept else pytest.approx(math.nan, nan_ok=True))
+        last = list(found)[-1]
+        assert str(per_image.score_of(last)) == str(dict(zip(("cc", "nss"), found[last], strict=True)))
+    with pytest.raises(KeyError):
+        per_image.score_of(-1)
+
+
+def result(key: str, per_image: PerImage) -> CellResult:
+    cell = Cell("demo", NO_BACKBONE, NO_BACKBONE, NO_BACKBONE, (), key, Nothing(), 0)
+    return CellResult(cell, key, {}, "finished", per_image=per_image)
+
+
+def test_a_hundred_thousand_rows_pass_through_little_memory(tmp_path: Path) -> None:
+    """200 cells of 500 images in 20 groups: what is written is not kept."""
+    rng = np.random.default_rng(0)
+    folder = ResultsFolder(tmp_path)
+    tracemalloc.start()
+    for group in range(20):
+        for k in range(10):
+            per_image = PerImage()
+            per_image.append(list(range(500)), {m: rng.normal(size=500).tolist() for m in "abcdefgh"}, [""] * 500)
+            folder.add(result(f"{group:02d}-{k}", per_image))
+        folder.flush()
+        if group == 9:
+            half = tracemalloc.get_traced_memory()[0]
+    grown = tracemalloc.get_traced_memory()[0] - half
+    tracemalloc.stop()
+    assert grown < 2e6  # its 50,000 rows alone would be 3.6 MB
+    found = read_per_image(tmp_path)
+    assert len(found) == 100_000
+    assert found.cell_key.drop_duplicates().tolist() == [f"{g:02d}-{k}" for g in range(20) for k in range(10)]
+    assert pq.ParquetFile(tmp_path / "per_image.parquet").num_row_groups == 200
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    assert len(pickle.dumps(per_image)) < 500 * 9 * 9
+
+
+def test_types_do_not_depend_on_what_the_first_cell_lacks(tmp_path: Path) -> None:
+    folder = ResultsFolder(tmp_path)
+    folder.add(result("a", made({1: (0.5, 1.0)}, [1])))
+    folder.flush()
+    folder.add(result("b", made({1: (math.nan, 1.0), 2: (0.1, math.nan)}, [1, 2])))
+    folder.flush()
+    found = read_per_image(tmp_path)
+    assert found.dtypes[["image_id", "cc", "nss"]].astype(str).tolist() == ["int64", "float64", "float64"]
+    assert found.unscored.tolist()[1:] == ["cc: why", "nss: why"]
+    assert pd.isna(found.unscored[0])
+    ResultsFolder(tmp_path).flush()  # another run into the folder begins anew
+    assert len(read_per_image(tmp_path)) == 0
+
+
+def test_an_interrupted_write_leaves_the_earlier_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = ResultsFolder(tmp_path)
+    folder.add(result("a", made({1: (0.5, 1.0)}, [1])))
+    folder.flush()
+    folder.add(result("b", made({1: (0.5, 1.0)}, [1])))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
+    with pytest.raises(OSError, match="No space"):
+        folder.flush()
+    assert read_per_image(tmp_path).cell_key.tolist() == ["a"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cells.parquet", "per_image.parquet"]
