@@ -105,7 +105,7 @@ def _eliminate(panel: Float[Tensor, "m b"], rest: Float[Tensor, "m m"], found: B
 
 
 def _transform(A: Float[Tensor, "m m"], Vt: Float[Tensor, "b m"], T: Float[Tensor, "b b"]) -> None:
-    """A <- A - V W' - W V' on the lower triangle and both halves of each stripe's corner; V' is contiguous for speed."""
+    """A <- A - V W' - W V' on the lower triangle and the stripes' corners; V' is contiguous for speed."""
     X = T.T @ Vt
     W = _product(X, A)
     W.addmm_(W @ X.T, Vt, alpha=-0.5)
@@ -133,7 +133,7 @@ def _solve_tridiagonal(
     factors: list[Tensor] = []
     links: list[Tensor] = []
     solution = right.expand(len(shifts), -1, -1).clone()
-    blocks = solution.split([len(block) for block in diagonal], dim=1)
+    blocks = torch.split(solution, [len(block) for block in diagonal], dim=1)
     for i, block in enumerate(diagonal):
         shifted = block.expand(len(shifts), -1, -1).clone()
         shifted.diagonal(dim1=1, dim2=2).add_(alphas)
@@ -154,4 +154,6 @@ def _solve_tridiagonal(
 
 def _divide(block: Float[Tensor, "c b"], factor: Float[Tensor, "a b b"]) -> Float[Tensor, "a c b"]:
     """block L^-T for every L."""
-    return torch.linalg.solve_triangular(factor.mT, block.expand(len(factor), -1, -1), upper=True, left=False)
+    blocks = block.expand(len(factor), -1, -1)
+    divided: Tensor = torch.linalg.solve_triangular(factor.mT, blocks, upper=True, left=False)
+    return divided

@@ -104,7 +104,7 @@ def add_up(tensors: Sequence[Tensor]) -> None:
     for small in together.values():
         flat = torch.cat([tensor.reshape(-1) for tensor in small])
         dist.all_reduce(flat)
-        for tensor, part in zip(small, flat.split([t.numel() for t in small]), strict=True):
+        for tensor, part in zip(small, torch.split(flat, [t.numel() for t in small]), strict=True):
             tensor.copy_(part.view_as(tensor))
 
 

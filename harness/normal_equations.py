@@ -7,7 +7,7 @@ sum y, sum y^2 and n. Statistics add, so those of all folds but one are a sum.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,8 +18,6 @@ from harness._band import band, square
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
 
-SOLVER_COPIES = 2
-"""Matrices of the full system alive at once in a cross-validation: correlations (in G's memory) and a factor."""
 BAND_FEATURES, BAND_ALPHAS = 256, 5
 """From so many on, reducing to a band (on a CPU as dear as three to five Cholesky factors) beats one for each alpha."""
 ROWS = 64
@@ -37,16 +35,6 @@ class NormalEquations:
     yy: Float[Tensor, " t"]
     n: float
 
-    def __add__(self, other: NormalEquations) -> NormalEquations:
-        return NormalEquations(
-            G=self.G + other.G,
-            c=self.c + other.c,
-            m=self.m + other.m,
-            y=self.y + other.y,
-            yy=self.yy + other.yy,
-            n=self.n + other.n,
-        )
-
     def squared_error(self, weights: Float[Tensor, "a p t"], bias: Float[Tensor, "a t"]) -> Float[Tensor, "a t"]:
         """sum (y - bias - x'w)^2 over these samples, without the samples; G is read once for all weights."""
         flat = weights.movedim(0, 1).reshape(len(self.m), -1)
@@ -54,6 +42,16 @@ class NormalEquations:
         linear = (weights * self.c).sum(1)
         crossed = bias * (self.m @ flat).view_as(bias)
         return self.yy - 2 * linear + quadratic + 2 * crossed - 2 * bias * self.y + self.n * bias**2
+
+
+def add_up(parts: Sequence[NormalEquations]) -> NormalEquations:
+    """The statistics of all samples together, in memory of their own."""
+    first, *others = parts
+    G = square(len(first.m), first.G.device).copy_(first.G)
+    for part in others:
+        G += part.G
+    c, m, y, yy = (torch.stack([getattr(part, name) for part in parts]).sum(0) for name in ("c", "m", "y", "yy"))
+    return NormalEquations(G, c, m, y, yy, sum(part.n for part in parts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +69,7 @@ def ridge_path(equations: NormalEquations, alphas: Sequence[float]) -> list[Ridg
     Minimises |y - b - Xs v|^2 / n + alpha |v|^2, i.e. scikit-learn's Ridge(alpha * n) after StandardScaler (Hoerl &
     Kennard 1970). A dead feature gets weight 0; None where alpha is too small for a Cholesky factor to exist.
     """
-    own = replace(equations, G=square(len(equations.m), equations.G.device).copy_(equations.G))
-    return _solutions(own, alphas)
+    return _solutions(add_up([equations]), alphas)
 
 
 def _solutions(equations: NormalEquations, alphas: Sequence[float]) -> list[RidgeSolution | None]:
@@ -102,7 +99,7 @@ def _solve(
 def _standardise(G: Float[Tensor, "p p"], mean: Float[Tensor, " p"], scale: Float[Tensor, " p"], n: float) -> None:
     """Second moments -> correlations in place, some rows at a time so that each is fetched once."""
     centre = mean * scale
-    for rows, s, m in zip(G.split(ROWS), (scale / n).split(ROWS), centre.split(ROWS), strict=True):
+    for rows, s, m in zip(*(torch.split(x, ROWS) for x in (G, scale / n, centre)), strict=True):
         rows.mul_(s[:, None]).mul_(scale).addr_(m, centre, alpha=-1)
 
 
@@ -141,6 +138,14 @@ def _held_out_errors(gather: Gather, folds: Sequence[int], alphas: Sequence[floa
 def _distance_from_middle(alphas: Sequence[float]) -> Float[Tensor, " a"]:
     order = torch.tensor(alphas, dtype=torch.float64).log()
     return (order - order.median()).abs()
+
+
+def solver_bytes(p: int, sweep: int = 0) -> int:
+    """What a cross-validation holds at its peak; `sweep` is the number of alphas times that of targets.
+
+    Two p x p matrices at once (correlations, in G's own memory, and a Cholesky factor), and three sets of weights.
+    """
+    return 8 * (2 * p**2 + 3 * sweep * p)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -48,7 +49,8 @@ class RidgeTrainer(Trainer):
     def readout(self) -> LinearReadout:
         """The weights of the chosen alpha, cut into layers."""
         names = [column.name for column in self.columns]
-        best = cross_validate(self.moments.equations(names, self.settings.target), self.settings.alphas)
+        gather = partial(self.moments.equations, names, self.settings.target)
+        best = cross_validate(gather, self.moments.folds, self.settings.alphas)
         parts = torch.split(best.solution.weights[:, 0].float(), [column.channels for column in self.columns])
         return LinearReadout(dict(zip(names, parts, strict=True)), best.solution.bias.item(), info=sweep_info(best))
 

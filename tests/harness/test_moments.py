@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from harness.grid import resize
 from harness.moments import Moments
-from harness.normal_equations import cross_validate, ridge_path
+from harness.normal_equations import CrossValidated, NormalEquations, cross_validate, ridge_path
 from harness.readout import POSITION, POSITION_TERMS, position_terms
 from harness.types import Batch, LayerSpec, Points
 
@@ -64,6 +66,14 @@ def streamed(batches: list[Batch], layers: list[str], folds: int = 3) -> Moments
     return moments
 
 
+def by_fold(moments: Moments, layers: list[str]) -> list[NormalEquations]:
+    return [moments.equations(layers, "density", [fold]) for fold in moments.folds]
+
+
+def validated(moments: Moments, layers: list[str], alphas: list[float]) -> CrossValidated:
+    return cross_validate(partial(moments.equations, layers, "density"), moments.folds, alphas)
+
+
 @pytest.mark.parametrize(
     "layers",
     [["fine"], ["coarse"], ["odd"], ["one", "fine"], ["coarse", "fine", "odd"], [*SIZES, POSITION]],
@@ -71,8 +81,7 @@ def streamed(batches: list[Batch], layers: list[str], folds: int = 3) -> Moments
 @pytest.mark.parametrize("alpha", [1e-3, 0.1, 10.0])
 def test_ridge_from_streamed_statistics_equals_scikit_learn(layers: list[str], alpha: float) -> None:
     batches = make_batches(seed=1)
-    folds = streamed(batches, layers).equations(layers, "density")
-    (ours,) = ridge_path(folds[0] + folds[1] + folds[2], [alpha])
+    (ours,) = ridge_path(streamed(batches, layers).equations(layers, "density", range(3)), [alpha])
     assert ours is not None
     x, y, _ = explicit(batches, layers)
     scaler = StandardScaler().fit(x)
@@ -85,7 +94,7 @@ def test_ridge_from_streamed_statistics_equals_scikit_learn(layers: list[str], a
 def test_cross_validation_equals_refitting_without_each_fold() -> None:
     layers, alphas = ["coarse", "fine"], [1e-4, 1e-2, 1.0]
     batches = make_batches(seed=2)
-    best = cross_validate(streamed(batches, layers).equations(layers, "density"), alphas)
+    best = validated(streamed(batches, layers), layers, alphas)
     x, y, fold = explicit(batches, layers)
     errors = []
     for alpha in alphas:
@@ -103,10 +112,10 @@ def test_cross_validation_equals_refitting_without_each_fold() -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 12), st.permutations(list(SIZES)))
 def test_batch_size_and_layer_order_do_not_matter(seed: int, per_batch: int, order: list[str]) -> None:
-    plain = streamed(make_batches(seed, per_batch=12), list(SIZES)).equations(list(SIZES), "density")
+    plain = by_fold(streamed(make_batches(seed, per_batch=12), list(SIZES)), list(SIZES))
     whole = make_batches(seed, per_batch=12)[0]
     pieces = [whole.take(range(i, min(i + per_batch, 12))) for i in range(0, 12, per_batch)]
-    again = streamed(pieces, order).equations(list(SIZES), "density")
+    again = by_fold(streamed(pieces, order), list(SIZES))
     for a, b in zip(plain, again, strict=True):
         assert a.n == b.n
         torch.testing.assert_close(a.G, b.G, rtol=1e-10, atol=1e-10)
@@ -117,8 +126,8 @@ def test_batch_size_and_layer_order_do_not_matter(seed: int, per_batch: int, ord
 
 def test_a_subset_of_layers_is_a_principal_submatrix() -> None:
     batches = make_batches(seed=3)
-    whole = streamed(batches, list(SIZES)).equations(["fine", "coarse"], "density")
-    alone = streamed(batches, ["coarse"]).equations(["coarse"], "density")
+    whole = by_fold(streamed(batches, list(SIZES)), ["fine", "coarse"])
+    alone = by_fold(streamed(batches, ["coarse"]), ["coarse"])
     for a, b in zip(whole, alone, strict=True):
         torch.testing.assert_close(a.G[3:, 3:], b.G)
 
@@ -128,6 +137,7 @@ def test_only_needed_blocks_are_kept() -> None:
     moments.need(specs("fine"), "density")
     moments.need(specs("coarse", "odd"), "density")
     moments.update(make_batches(seed=4, folds=1)[0])
+    moments.end_pass()
     assert {(a, b) for _, a, b in moments._blocks} == {
         ("fine", "fine"),
         ("coarse", "coarse"),
@@ -141,7 +151,7 @@ def test_dead_and_constant_features_get_weight_zero() -> None:
     for batch in batches:
         batch.features["fine"][:, 0] = 0.0
         batch.features["fine"][:, 1] = 7.25
-    best = cross_validate(streamed(batches, ["fine"]).equations(["fine"], "density"), [1e-6, 1e-3])
+    best = validated(streamed(batches, ["fine"]), ["fine"], [1e-6, 1e-3])
     assert best.solution.weights[0, 0] == 0
     assert best.solution.weights[1, 0] == 0
     assert torch.isfinite(best.solution.weights).all()
@@ -150,11 +160,11 @@ def test_dead_and_constant_features_get_weight_zero() -> None:
 def test_float32_products_stay_close_to_float64() -> None:
     layers = list(SIZES)
     batches = make_batches(seed=6)
-    exact = streamed(batches, layers).equations(layers, "density")
+    exact = by_fold(streamed(batches, layers), layers)
     rough = Moments(3)
     rough.need(specs(*layers), "density")
     for batch in batches:
         rough.update(batch)
-    for a, b in zip(exact, rough.equations(layers, "density"), strict=True):
+    for a, b in zip(exact, by_fold(rough, layers), strict=True):
         assert b.G.dtype == torch.float64
         torch.testing.assert_close(a.G, b.G, rtol=1e-5, atol=1e-3)
