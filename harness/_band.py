@@ -24,7 +24,7 @@ WIDTH = 64
 """Columns of a panel: wide enough for matrix products at full speed, narrow enough for the band to stay cheap."""
 PAD = 8
 """Columns of storage beside a matrix: rows a power of two apart would all fall on the same few lines of the cache."""
-STRIPE = 512
+STRIPE = 256
 """Only the lower triangle is worked on, in stripes of so many columns."""
 
 

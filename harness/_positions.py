@@ -63,3 +63,11 @@ def add_products(total: Float[Tensor, "a b"], first: Tensor, second: Tensor, sym
     for start, end in stripes(len(columns)):
         top = start if symmetric else 0
         total[top:, start:end] += rows[top:] @ columns[start:end].T
+
+
+def add_gaze_products(
+    total: Float[Tensor, "c t"], maps: Float[Tensor, "c n h w"], gaze: Float[Tensor, "t n h w"]
+) -> None:
+    """total += maps gaze', image by image: a thin product adds up in plain order, too long for float32 over many."""
+    by_image = maps.movedim(1, 0).flatten(2) @ gaze.movedim(1, 0).flatten(2).mT
+    total += by_image.double().sum(0)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from harness._band import mirror, square
-from harness._positions import Positions, add_products, carry
+from harness._positions import Positions, add_gaze_products, add_products, carry
 from harness._probe import Consumer
 from harness.normal_equations import NormalEquations, solver_bytes
 from harness.readout import POSITION, position_terms
@@ -184,7 +184,7 @@ class Moments(Consumer):
             if waiting.sizes[name] == size:
                 here, gaze = waiting.map(name), there(GAZE)
                 total = _room_for(self._against, (fold, name), (len(here), len(gaze)), here.device)
-                add_products(total, here, gaze, symmetric=False)
+                add_gaze_products(total, here, gaze)
 
     def _map(self, batch: Batch, name: str) -> Tensor:
         if name == POSITION:

@@ -168,3 +168,75 @@ def test_float32_products_stay_close_to_float64() -> None:
     for a, b in zip(exact, by_fold(rough, layers), strict=True):
         assert b.G.dtype == torch.float64
         torch.testing.assert_close(a.G, b.G, rtol=1e-5, atol=1e-3)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 999), st.integers(1, 7), st.integers(1, 40))
+def test_however_many_images_a_product_covers_the_sums_are_the_same(seed: int, per_batch: int, images: int) -> None:
+    layers = list(SIZES)
+    batches = make_batches(seed, per_batch=per_batch)
+    plain = by_fold(streamed(batches, layers), layers)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.moments.CELLS", images * GRID[0] * GRID[1])
+        again = by_fold(streamed(batches, layers), layers)
+    for a, b in zip(plain, again, strict=True):
+        torch.testing.assert_close(a.G, b.G, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(a.c, b.c, rtol=1e-10, atol=1e-10)
+
+
+def test_a_batch_may_be_reused_once_it_was_added() -> None:
+    plain = by_fold(streamed(make_batches(seed=7), ["fine"]), ["fine"])
+    moments = Moments(3, dtype=torch.float64)
+    moments.need(specs("fine"), "density")
+    for batch in make_batches(seed=7):
+        moments.update(batch)
+        batch.features["fine"].fill_(torch.nan)
+    for a, b in zip(plain, by_fold(moments, ["fine"]), strict=True):
+        torch.testing.assert_close(a.G, b.G)
+
+
+def test_sums_of_processes_add_up_to_those_of_one() -> None:
+    layers, batches = list(SIZES), make_batches(seed=8, per_batch=2)
+    plain = by_fold(streamed(batches, layers), layers)
+    mine, other = streamed(batches[:1], layers), streamed(batches[1:], layers)
+    assert mine.folds == [0, 1]
+    for here, there in zip(mine.sums(), other.sums(), strict=True):
+        for key, value in there.items():
+            here[key] = here[key].add_(value) if key in here else value
+    mine.end_pass()
+    assert mine.folds == [0, 1, 2]
+    for a, b in zip(plain, by_fold(mine, layers), strict=True):
+        assert a.n == b.n
+        torch.testing.assert_close(a.G, b.G)
+        torch.testing.assert_close(a.c, b.c)
+
+
+def test_images_of_different_sizes_in_turn() -> None:
+    layers, batches = ["fine", "coarse"], make_batches(seed=9, per_batch=2)
+    small = make_batches(seed=10, per_batch=2)
+    for batch in small:
+        batch.features["coarse"] = torch.ones(len(batch), CHANNELS["coarse"], 2, 3, dtype=torch.float64)
+    apart = [by_fold(streamed(some, layers), layers) for some in (batches, small)]
+    mixed = by_fold(streamed([b for pair in zip(batches, small, strict=True) for b in pair], layers), layers)
+    for a, b, both in zip(*apart, mixed, strict=True):
+        torch.testing.assert_close(a.G + b.G, both.G)
+        torch.testing.assert_close(a.c + b.c, both.c)
+
+
+def test_float32_is_good_enough_for_predictions() -> None:
+    """Over thousands of positions: relative error of the predictions at a middle penalty below a millionth."""
+    random = torch.Generator().manual_seed(0)
+    features = torch.randn(64, 24, 15, 20, generator=random).relu_() + 0.5
+    point = Points(*(np.array([value], np.int32) for value in (20, 30, 0)))
+    exact, rough = Moments(1, dtype=torch.float64), Moments(1)
+    for moments in (exact, rough):
+        moments.need([LayerSpec("x", 24, 1)], "density")
+        for start in range(0, 64, 4):
+            part = {"x": features[start : start + 4]}
+            moments.update(Batch((1, 2, 3, 4), (48, 64), (15, 20), (point,) * 4, part, (0,) * 4, sigma=3.0))
+    (a,), (b,) = (ridge_path(moments.equations(["x"], "density", [0]), [1e-2]) for moments in (exact, rough))
+    assert a is not None
+    assert b is not None
+    x = features.movedim(1, -1).reshape(-1, 24).double()
+    difference = x @ (a.weights - b.weights) + a.bias - b.bias
+    assert difference.std() < 1e-6 * (x @ a.weights).std()
