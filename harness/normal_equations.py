@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from harness._band import band, square
+from harness._band import WIDTH, band, square
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -140,12 +140,13 @@ def _distance_from_middle(alphas: Sequence[float]) -> Float[Tensor, " a"]:
     return (order - order.median()).abs()
 
 
-def solver_bytes(p: int, sweep: int = 0) -> int:
-    """What a cross-validation holds at its peak; `sweep` is the number of alphas times that of targets.
+def solver_bytes(p: int, n_alphas: int, targets: int = 1) -> int:
+    """What a cross-validation holds at its peak, beside the statistics it is given.
 
-    Two p x p matrices at once (correlations, in G's own memory, and a Cholesky factor), and three sets of weights.
+    Two p x p matrices at once (correlations, in G's own memory, and a Cholesky factor), and for each alpha three sets
+    of weights and the band's factor with its links.
     """
-    return 8 * (2 * p**2 + 3 * sweep * p)
+    return 8 * (2 * p**2 + n_alphas * p * (3 * targets + 2 * WIDTH))
 
 
 @dataclass(frozen=True, eq=False)

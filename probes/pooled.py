@@ -59,7 +59,7 @@ class PooledMoments(Consumer):
         """The float64 matrices of every fold, and what a solve holds beside them."""
         cells = self.raster[0] * self.raster[1]
         kept = 8 * self.n_folds * self.features * (self.features + cells)
-        return kept + solver_bytes(self.features, self.n_alphas * cells)
+        return kept + solver_bytes(self.features, self.n_alphas, cells)
 
     def update(self, batch: Batch) -> None:
         """Add a batch, split by fold."""

@@ -44,7 +44,7 @@ class RidgeTrainer(Trainer):
         self.settings, self.context = settings, context
         self.columns = (*context.layers, *([POSITION_TERMS] if settings.position else []))
         self.moments = context.shared("moments", lambda: Moments(context.n_folds))
-        self.moments.need(self.columns, settings.target)
+        self.moments.need(self.columns, settings.target, len(settings.alphas))
 
     def readout(self) -> LinearReadout:
         """The weights of the chosen alpha, cut into layers."""

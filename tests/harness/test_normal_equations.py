@@ -115,13 +115,13 @@ def test_both_solvers_give_the_same_held_out_errors(monkeypatch: pytest.MonkeyPa
 
 
 def test_path_equals_the_plain_solve_and_leaves_the_statistics_alone() -> None:
-    x, y = torch.randn(900, 280, generator=torch.Generator().manual_seed(0), dtype=torch.float64), None
+    x = torch.randn(900, 280, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     x = x * torch.logspace(-2, 2, 280, dtype=torch.float64) + 3
     y = x[:, :2].sin()
-    given_ = equations(x, y)
-    before = given_.G.clone()
-    path = ridge_path(given_, ALPHAS)
-    assert torch.equal(given_.G, before)
+    statistics = equations(x, y)
+    before = statistics.G.clone()
+    path = ridge_path(statistics, ALPHAS)
+    assert torch.equal(statistics.G, before)
     mean, deviation = x.mean(0), x.std(0, correction=0)
     standard = (x - mean) / deviation
     for alpha, solution in zip(ALPHAS, path, strict=True):
