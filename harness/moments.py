@@ -6,25 +6,30 @@ X_l is a layer's features on its own grid, U_l the operator that brings that gri
 
 so no feature map is ever upsampled: U_i' U_j is a small separable matrix that carries the finer of the two maps onto
 the coarser grid. A layer is a diagonal block, a set of layers a principal submatrix, and only the blocks that some
-set needs are kept. Products in the features' precision, sums in float64, one sum a fold.
+set needs are computed, of a diagonal block the lower triangle. Products over several images at once in float32, sums
+in float64, one sum a fold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from itertools import product
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from harness._band import mirror, square
+from harness._positions import Positions, add_gaze_products, add_products, carry
 from harness._probe import Consumer
-from harness.grid import axis_operator
-from harness.normal_equations import NormalEquations
+from harness.normal_equations import NormalEquations, solver_bytes
 from harness.readout import POSITION, position_terms
 from harness.types import Batch, LayerSpec, Size
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+
+K = TypeVar("K")
 
 Target = Callable[[Batch], Tensor]
 """A batch's target on its fitting grid, (b, gh, gw)."""
@@ -43,8 +48,11 @@ def standardised_target(batch: Batch) -> Float[Tensor, "b gh gw"]:
     return centred / torch.where(deviation > 0, deviation, 1)
 
 
-SOLVER_COPIES = 4
-"""Matrices of the full system alive at once: the sum of all folds, one difference, the correlation, its factor."""
+CELLS = 4800
+"""Cells of the fitting grid that one product covers: 16 images of 15 x 20. Long enough for products at full speed
+and for their float64 sums to cost little, short enough for float32."""
+GAZE = "gaze"
+"""What the features are multiplied with beside themselves: the constant 1 and every target."""
 
 TARGETS: dict[str, Target] = {"density": density_target, "standardised": standardised_target}
 
@@ -56,25 +64,30 @@ class Moments(Consumer):
         self.n_folds, self.dtype = n_folds, dtype
         self._pairs: set[tuple[str, str]] = set()
         self._channels: dict[str, int] = {}
-        self._largest = 0
-        self._targets: set[str] = set()
+        self._largest = self._n_alphas = 0
+        self._targets: list[str] = []
+        self._waiting: tuple[int, Size, Positions] | None = None
         self._blocks: dict[tuple[int, str, str], Tensor] = {}
-        self._sums: dict[tuple[int, str], Tensor] = {}
-        self._cross: dict[tuple[int, str, str], Tensor] = {}
-        self._target_sums: dict[tuple[int, str], Tensor] = {}
-        self._n: dict[int, int] = dict.fromkeys(range(n_folds), 0)
+        self._against: dict[tuple[int, str], Tensor] = {}
+        self._totals: dict[int, Tensor] = {}
 
-    def need(self, layers: Sequence[LayerSpec], target: str) -> None:
-        """Keep every block among these layers (POSITION_TERMS counts as one), and their products with that target."""
+    def need(self, layers: Sequence[LayerSpec], target: str, n_alphas: int = 1) -> None:
+        """Keep every block among these layers (POSITION_TERMS counts as one), and their products with that target.
+
+        `n_alphas` penalties will be tried: that costs memory.
+        """
+        self._n_alphas = max(self._n_alphas, n_alphas)
         self._channels |= {layer.name: layer.channels for layer in layers}
         self._pairs |= {(a.name, b.name) for a in layers for b in layers if a.name <= b.name}
         self._largest = max(self._largest, sum(layer.channels for layer in layers))
-        self._targets.add(target)
+        if target not in self._targets:
+            self._targets.append(target)
 
     def expected_bytes(self) -> int:
-        """The float64 blocks of every fold, and what the largest solve holds beside them."""
+        """The float64 blocks of every fold, what the largest solve holds beside them, maps waiting and carried."""
         blocks = sum(self._channels[a] * self._channels[b] for a, b in self._pairs)
-        return 8 * (self.n_folds * blocks + SOLVER_COPIES * self._largest**2)
+        maps = 2 * CELLS * (sum(self._channels.values()) + 1 + len(self._targets))
+        return 8 * self.n_folds * blocks + solver_bytes(self._largest, self._n_alphas) + self.dtype.itemsize * maps
 
     def update(self, batch: Batch) -> None:
         """Add a batch, split by fold."""
@@ -83,89 +96,131 @@ class Moments(Consumer):
             whole = len(rows) == len(batch)
             self._add(fold, batch if whole else batch.take(rows))
 
-    def equations(self, layers: Sequence[str], target: str) -> list[NormalEquations]:
-        """The normal equations of that layer set, one a fold."""
-        return [self._equations(fold, layers, target) for fold in range(self.n_folds) if self._n[fold]]
+    def sums(self) -> Sequence[MutableMapping[Any, Tensor]]:
+        """Products of the layers with each other, with the targets, and of the targets; by fold."""
+        self._multiply()
+        return self._blocks, self._against, self._totals
+
+    def end_pass(self) -> bool:
+        """One pass is enough."""
+        self._multiply()
+        self._waiting = None
+        return False
+
+    @property
+    def folds(self) -> list[int]:
+        """The folds of which any image was seen."""
+        return [fold for fold, total in sorted(self._totals.items()) if total[0, 0] > 0]
+
+    def equations(self, layers: Sequence[str], target: str, folds: Sequence[int]) -> NormalEquations:
+        """The normal equations of that layer set over some folds, in memory of their own."""
+        self._multiply()
+        row = 1 + self._targets.index(target)
+        against = torch.cat([_sum([self._against[fold, name] for fold in folds]) for name in layers])
+        totals = _sum([self._totals[fold] for fold in folds])
+        return NormalEquations(
+            G=self._assemble(layers, folds),
+            c=against[:, row : row + 1],
+            m=against[:, 0],
+            y=totals[row, :1],
+            yy=totals[row, 1:],
+            n=totals[0, 0].item(),
+        )
 
     def _add(self, fold: int, batch: Batch) -> None:
-        maps = {name: self._map(batch, name) for name in {a for pair in self._pairs for a in pair}}
-        carried: dict[tuple[str, Size], Tensor] = {}
-        for a, b in sorted(self._pairs):
-            coarse, fine = (a, b) if _cells(maps[a]) <= _cells(maps[b]) else (b, a)
-            key = (fine, _size(maps[coarse]))
-            if key not in carried:
-                carried[key] = _rows_by_channel(_carry(maps[fine], key[1], batch.grid))
-            block = _rows_by_channel(maps[coarse]).T @ carried[key]
-            _accumulate(self._blocks, (fold, a, b), block if coarse == a else block.T)
-        ones = torch.ones(len(batch), 1, *batch.grid, dtype=self.dtype, device=batch.device)
-        for name, x in maps.items():
-            flat = _rows_by_channel(x)
-            _accumulate(self._sums, (fold, name), (flat.T @ _adjoint(ones, _size(x)))[:, 0])
-            for target in self._targets:
-                y = TARGETS[target](batch).to(self.dtype)[:, None]
-                _accumulate(self._cross, (fold, name, target), flat.T @ _adjoint(y, _size(x)))
-        self._add_targets(fold, batch)
-        self._n[fold] += len(batch) * batch.grid[0] * batch.grid[1]
+        """Put the images beside those of the same fold and sizes that wait, and multiply as often as the room fills."""
+        maps = {name: self._map(batch, name) for name in self._channels}
+        targets = [TARGETS[target](batch) for target in self._targets]
+        gaze = torch.stack([torch.ones_like(targets[0]), *targets], dim=1)
+        double = gaze.double().movedim(1, 0).flatten(1)
+        _accumulate(self._totals, fold, torch.stack([double.sum(1), double.square().sum(1)], dim=1))
+        maps[GAZE] = gaze
+        start = 0
+        while start < len(batch):
+            waiting = self._room(fold, batch.grid, maps)
+            n = min(waiting.room, len(batch) - start)
+            waiting.add(maps, start, n)
+            start += n
 
-    def _add_targets(self, fold: int, batch: Batch) -> None:
-        for target in self._targets:
-            y = TARGETS[target](batch).double()
-            _accumulate(self._target_sums, (fold, target), torch.stack([y.sum(), y.square().sum()]))
+    def _room(self, fold: int, grid: Size, maps: Mapping[str, Tensor]) -> Positions:
+        """Where the next image of these shapes belongs; what waits is multiplied first if it is full or differs."""
+        sizes = {name: (x.shape[-2], x.shape[-1]) for name, x in maps.items()}
+        if self._waiting is not None:
+            its_fold, its_grid, waiting = self._waiting
+            alike = its_grid == grid and waiting.sizes == sizes
+            if alike and its_fold == fold and waiting.room:
+                return waiting
+            self._multiply()
+            if alike:
+                self._waiting = (fold, grid, waiting)
+                return waiting
+        self._waiting = None  # the old room is given back before new room is taken
+        room = Positions(maps, max(1, CELLS // (grid[0] * grid[1])), self.dtype)
+        self._waiting = (fold, grid, room)
+        return room
+
+    def _multiply(self) -> None:
+        """Add the products of what waits to the sums."""
+        if self._waiting is None or not self._waiting[2].filled:
+            return
+        fold, grid, waiting = self._waiting
+        for size in set(waiting.sizes.values()):
+            self._multiply_on(size, fold, grid, waiting)
+        waiting.filled = 0
+
+    def _multiply_on(self, size: Size, fold: int, grid: Size, waiting: Positions) -> None:
+        """The products whose coarser grid is `size`."""
+        carried: dict[str, Tensor] = {}
+
+        def there(name: str) -> Tensor:
+            if name not in carried:
+                carried[name] = carry(waiting.map(name), size, grid)
+            return carried[name]
+
+        for a, b in sorted(self._pairs):
+            coarse, fine = sorted((a, b), key=lambda name: (waiting.sizes[name][0] * waiting.sizes[name][1], name))
+            if waiting.sizes[coarse] == size:
+                here = waiting.map(coarse)
+                first, second = (here, there(fine)) if coarse == a else (there(fine), here)
+                total = _room_for(self._blocks, (fold, a, b), (len(first), len(second)), here.device)
+                add_products(total, first, second, symmetric=a == b)
+        for name in self._channels:
+            if waiting.sizes[name] == size:
+                here, gaze = waiting.map(name), there(GAZE)
+                total = _room_for(self._against, (fold, name), (len(here), len(gaze)), here.device)
+                add_gaze_products(total, here, gaze)
 
     def _map(self, batch: Batch, name: str) -> Tensor:
         if name == POSITION:
-            return position_terms(batch.grid, batch.device)[None].expand(len(batch), -1, -1, -1).to(self.dtype)
-        return batch.features[name].to(self.dtype)
+            return position_terms(batch.grid, batch.device)[None].expand(len(batch), -1, -1, -1)
+        return batch.features[name]
 
-    def _equations(self, fold: int, layers: Sequence[str], target: str) -> NormalEquations:
-        def block(a: str, b: str) -> Tensor:
-            return self._blocks[fold, a, b] if a <= b else self._blocks[fold, b, a].T
-
-        y, yy = self._target_sums[fold, target]
-        return NormalEquations(
-            G=torch.cat([torch.cat([block(a, b) for b in layers], dim=1) for a in layers]),
-            c=torch.cat([self._cross[fold, a, target] for a in layers]),
-            m=torch.cat([self._sums[fold, a] for a in layers]),
-            y=y[None],
-            yy=yy[None],
-            n=float(self._n[fold]),
-        )
-
-
-def _accumulate(store: dict[Any, Tensor], key: object, value: Tensor) -> None:
-    if key in store:
-        store[key] += value
-    else:
-        store[key] = value.double()
+    def _assemble(self, layers: Sequence[str], folds: Sequence[int]) -> Float[Tensor, "p p"]:
+        """The sum of some folds' blocks as one symmetric matrix."""
+        widths = [self._channels[name] for name in layers]
+        G = square(sum(widths), self._blocks[folds[0], layers[0], layers[0]].device)
+        parts = [torch.split(stripe, widths, dim=1) for stripe in torch.split(G, widths)]
+        for (i, a), (j, b) in product(enumerate(layers), repeat=2):
+            if a <= b:
+                parts[i][j].copy_(self._blocks[folds[0], a, b])
+                for fold in folds[1:]:
+                    parts[i][j].add_(self._blocks[fold, a, b])
+                if a == b:
+                    mirror(parts[i][j])
+                else:
+                    parts[j][i].copy_(parts[i][j].T)
+        return G
 
 
-def _size(x: Tensor) -> Size:
-    return x.shape[-2], x.shape[-1]
+def _accumulate(store: dict[int, Tensor], key: int, value: Tensor) -> None:
+    store[key] = store[key] + value if key in store else value
 
 
-def _cells(x: Tensor) -> int:
-    return x.shape[-2] * x.shape[-1]
+def _room_for(store: dict[K, Tensor], key: K, shape: tuple[int, int], device: torch.device) -> Tensor:
+    if key not in store:
+        store[key] = torch.zeros(shape, dtype=torch.float64, device=device)
+    return store[key]
 
 
-def _rows_by_channel(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "bhw c"]:
-    return x.movedim(1, -1).reshape(-1, x.shape[1])
-
-
-def _carry(fine: Float[Tensor, "b c h w"], coarse: Size, grid: Size) -> Float[Tensor, "b c ch cw"]:
-    """U_coarse' U_fine X_fine, axis by axis."""
-    rows, cols = (_normal_operator(coarse[i], fine.shape[-2 + i], grid[i], fine) for i in (0, 1))
-    if cols is not None:
-        fine = fine @ cols.T
-    return fine if rows is None else rows @ fine
-
-
-def _normal_operator(coarse: int, fine: int, grid: int, like: Tensor) -> Tensor | None:
-    if coarse == fine == grid:
-        return None
-    return (axis_operator(coarse, grid).T @ axis_operator(fine, grid)).to(like.device, like.dtype)
-
-
-def _adjoint(y: Float[Tensor, "b 1 gh gw"], size: Size) -> Float[Tensor, "bhw 1"]:
-    """U' y: what a layer's own grid sees of the target."""
-    rows, cols = (axis_operator(size[i], y.shape[-2 + i]).to(y.device, y.dtype) for i in (0, 1))
-    return _rows_by_channel(rows.T @ y @ cols)
+def _sum(parts: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(parts)).sum(0)

@@ -1,20 +1,27 @@
 """The algebra of ridge from sufficient statistics: standardise, solve for every alpha, score on held-out statistics.
 
 With samples x (p features) and targets y (t of them), everything follows from G = sum x x', c = sum x y', m = sum x,
-sum y, sum y^2 and n. Statistics add and subtract, so those of "all folds but k" are a difference.
+sum y, sum y^2 and n. Statistics add, so those of all folds but one are a sum.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from harness._band import WIDTH, band, square
+
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Bool, Float
+
+BAND_FEATURES, BAND_ALPHAS = 256, 5
+"""From so many on, reducing to a band (on a CPU as dear as three to five Cholesky factors) beats one for each alpha."""
+ROWS = 64
+"""Rows of a matrix that are worked on together while they are in the cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,28 +35,23 @@ class NormalEquations:
     yy: Float[Tensor, " t"]
     n: float
 
-    def __add__(self, other: NormalEquations) -> NormalEquations:
-        return self._combined(other, 1)
-
-    def __sub__(self, other: NormalEquations) -> NormalEquations:
-        return self._combined(other, -1)
-
-    def _combined(self, other: NormalEquations, sign: int) -> NormalEquations:
-        return NormalEquations(
-            G=self.G + sign * other.G,
-            c=self.c + sign * other.c,
-            m=self.m + sign * other.m,
-            y=self.y + sign * other.y,
-            yy=self.yy + sign * other.yy,
-            n=self.n + sign * other.n,
-        )
-
-    def squared_error(self, weights: Float[Tensor, "p t"], bias: Float[Tensor, " t"]) -> Float[Tensor, " t"]:
-        """sum (y - bias - x'w)^2 over these samples, without the samples."""
-        quadratic = (weights * (self.G @ weights)).sum(0)
-        linear = (weights * self.c).sum(0)
-        crossed = bias * (self.m @ weights)
+    def squared_error(self, weights: Float[Tensor, "a p t"], bias: Float[Tensor, "a t"]) -> Float[Tensor, "a t"]:
+        """sum (y - bias - x'w)^2 over these samples, without the samples; G is read once for all weights."""
+        flat = weights.movedim(0, 1).reshape(len(self.m), -1)
+        quadratic = (flat * (self.G @ flat)).sum(0).view_as(bias)
+        linear = (weights * self.c).sum(1)
+        crossed = bias * (self.m @ flat).view_as(bias)
         return self.yy - 2 * linear + quadratic + 2 * crossed - 2 * bias * self.y + self.n * bias**2
+
+
+def add_up(parts: Sequence[NormalEquations]) -> NormalEquations:
+    """The statistics of all samples together, in memory of their own."""
+    first, *others = parts
+    G = square(len(first.m), first.G.device).copy_(first.G)
+    for part in others:
+        G += part.G
+    c, m, y, yy = (torch.stack([getattr(part, name) for part in parts]).sum(0) for name in ("c", "m", "y", "yy"))
+    return NormalEquations(G, c, m, y, yy, sum(part.n for part in parts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,46 +69,84 @@ def ridge_path(equations: NormalEquations, alphas: Sequence[float]) -> list[Ridg
     Minimises |y - b - Xs v|^2 / n + alpha |v|^2, i.e. scikit-learn's Ridge(alpha * n) after StandardScaler (Hoerl &
     Kennard 1970). A dead feature gets weight 0; None where alpha is too small for a Cholesky factor to exist.
     """
+    return _solutions(add_up([equations]), alphas)
+
+
+def _solutions(equations: NormalEquations, alphas: Sequence[float]) -> list[RidgeSolution | None]:
+    weights, bias, exists = _solve(equations, alphas)
+    found = zip(alphas, weights, bias, exists.tolist(), strict=True)
+    return [RidgeSolution(alpha, w, b) if fine else None for alpha, w, b, fine in found]
+
+
+def _solve(
+    equations: NormalEquations, alphas: Sequence[float]
+) -> tuple[Float[Tensor, "a p t"], Float[Tensor, "a t"], Bool[Tensor, " a"]]:
+    """Weights and biases of every alpha, and for which they exist; overwrites G."""
     n = equations.n
     mean, target_mean = equations.m / n, equations.y / n
-    variance = equations.G.diagonal() / n - mean**2
+    second = equations.G.diagonal() / n
+    variance = second - mean**2
     # below the rounding of the second moment there is no variance to speak of
-    alive = variance > 1e-10 * equations.G.diagonal().abs() / n + 1e-300
+    alive = variance > 1e-10 * second.abs() + 1e-300
     scale = torch.where(alive, variance.clamp(min=1e-300).rsqrt(), 0.0)
-    correlation = (equations.G / n).addr_(mean, mean, alpha=-1.0)
-    correlation *= scale[:, None]
-    correlation *= scale[None, :]
     right = scale[:, None] * (equations.c / n - mean[:, None] * target_mean[None, :])
-    diagonal = correlation.diagonal()
-    exact = diagonal.clone()
-    solutions: list[RidgeSolution | None] = []
-    for alpha in alphas:
-        diagonal.copy_(exact + alpha)
-        factor, failed = torch.linalg.cholesky_ex(correlation)
-        if failed.item():
-            solutions.append(None)
-            continue
-        weights = scale[:, None] * torch.cholesky_solve(right, factor)
-        solutions.append(RidgeSolution(alpha, weights, target_mean - mean @ weights))
-    return solutions
+    _standardise(equations.G, mean, scale, n)
+    weights, exists = _solve_shifted(equations.G, right, alphas)
+    weights *= scale[:, None]
+    return weights, target_mean - mean @ weights, exists
 
 
-def _held_out_errors(
-    folds: Sequence[NormalEquations], total: NormalEquations, alphas: Sequence[float]
-) -> Float[Tensor, " a"]:
+def _standardise(G: Float[Tensor, "p p"], mean: Float[Tensor, " p"], scale: Float[Tensor, " p"], n: float) -> None:
+    """Second moments -> correlations in place, some rows at a time so that each is fetched once."""
+    centre = mean * scale
+    for rows, s, m in zip(*(torch.split(x, ROWS) for x in (G, scale / n, centre)), strict=True):
+        rows.mul_(s[:, None]).mul_(scale).addr_(m, centre, alpha=-1)
+
+
+def _solve_shifted(
+    A: Float[Tensor, "p p"], right: Float[Tensor, "p t"], alphas: Sequence[float]
+) -> tuple[Float[Tensor, "a p t"], Bool[Tensor, " a"]]:
+    """(A + alpha I)^-1 right for every alpha, and for which a Cholesky factor exists; overwrites A."""
+    if A.device.type == "cpu" and len(A) >= BAND_FEATURES and len(alphas) >= BAND_ALPHAS:
+        return band(A).solve(right, alphas)
+    exact = A.diagonal().clone()
+    factor = torch.empty_like(A, memory_format=torch.contiguous_format).mT  # columns contiguous: no copy inside
+    failed = torch.empty(len(alphas), dtype=torch.int32, device=A.device)
+    solved = right.new_empty(len(alphas), *right.shape)
+    for i, alpha in enumerate(alphas):
+        A.diagonal().copy_(exact + alpha)
+        torch.linalg.cholesky_ex(A, out=(factor, failed[i]))
+        half = torch.linalg.solve_triangular(factor, right, upper=False)
+        solved[i] = torch.linalg.solve_triangular(factor.mT, half, upper=True)
+    return solved, failed == 0
+
+
+Gather = Callable[[Sequence[int]], NormalEquations]
+"""The statistics of some folds added up, in memory of their own: whoever asked may overwrite them."""
+
+
+def _held_out_errors(gather: Gather, folds: Sequence[int], alphas: Sequence[float]) -> Float[Tensor, " a"]:
     errors = torch.zeros(len(alphas), dtype=torch.float64)
     for fold in folds:
-        for index, solution in enumerate(ridge_path(total - fold, alphas)):
-            if solution is None:
-                errors[index] = torch.inf
-            else:
-                errors[index] += fold.squared_error(solution.weights, solution.bias).sum().item()
+        # the training statistics are gone before the held-out ones are put together
+        weights, bias, exists = _solve(gather([k for k in folds if k != fold]), alphas)
+        missed = gather([fold]).squared_error(weights, bias).sum(1)
+        errors += torch.where(exists, missed, torch.inf).cpu()
     return errors
 
 
 def _distance_from_middle(alphas: Sequence[float]) -> Float[Tensor, " a"]:
     order = torch.tensor(alphas, dtype=torch.float64).log()
     return (order - order.median()).abs()
+
+
+def solver_bytes(p: int, n_alphas: int, targets: int = 1) -> int:
+    """What a cross-validation holds at its peak, beside the statistics it is given.
+
+    Two p x p matrices at once (correlations, in G's own memory, and a Cholesky factor), and for each alpha three sets
+    of weights and the band's factor with its links.
+    """
+    return 8 * (2 * p**2 + n_alphas * p * (3 * targets + 2 * WIDTH))
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,20 +164,18 @@ class CrossValidated:
         return len(self.alphas) > 1 and self.solution.alpha in (min(self.alphas), max(self.alphas))
 
 
-def cross_validate(folds: Sequence[NormalEquations], alphas: Sequence[float]) -> CrossValidated:
-    """Choose alpha by k-fold cross-validation over the given statistics, then fit on all of them.
+def cross_validate(gather: Gather, folds: Sequence[int], alphas: Sequence[float]) -> CrossValidated:
+    """Choose alpha by k-fold cross-validation over the given folds' statistics, then fit on all of them.
 
-    Folds without samples are passed over; with fewer than two the middle alpha is taken, as there is nothing to
-    choose by. Raises ValueError where no alpha can be solved.
+    With fewer than two folds the middle alpha is taken, as there is nothing to choose by. Raises ValueError where no
+    alpha can be solved.
     """
-    folds = [fold for fold in folds if fold.n > 0]
-    total = folds[0]
-    for fold in folds[1:]:
-        total = total + fold
-    errors = _held_out_errors(folds, total, alphas) if len(folds) > 1 else _distance_from_middle(alphas)
+    errors = _held_out_errors(gather, folds, alphas) if len(folds) > 1 else _distance_from_middle(alphas)
     for index in errors.argsort().tolist():
-        (solution,) = ridge_path(total, [alphas[index]])
+        total = gather(folds)
+        (solution,) = _solutions(total, [alphas[index]])
         if solution is not None:
             n_values = total.n * total.y.numel()
             return CrossValidated(solution, tuple(alphas), tuple((errors / n_values).tolist()))
+        del total
     raise ValueError("no alpha of the grid gives a solvable system; use larger alphas")

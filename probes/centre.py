@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping, Sequence
+from typing import Any
+
 from torch import Tensor
 
 from harness import Context, Probe, Trainer, probe
@@ -28,14 +31,20 @@ class CentreTrainer(Trainer):
 
     def __init__(self, raster: tuple[int, int]) -> None:
         self.raster = raster
-        self.total: Tensor | float = 0.0
+        self._sums: dict[str, Tensor] = {}
 
     def update(self, batch: Batch) -> None:
         """Add the batch's densities."""
-        self.total = self.total + batch.target(self.raster).double().sum(0)
+        added = batch.target(self.raster).double().sum(0)
+        self._sums["density"] = self._sums["density"] + added if self._sums else added
+
+    def sums(self) -> Sequence[MutableMapping[Any, Tensor]]:
+        """The sum of the densities."""
+        return (self._sums,)
 
     def readout(self) -> MapReadout:
         """The mean, scaled to mean 1."""
-        if not isinstance(self.total, Tensor):
+        if not self._sums:
             raise ValueError("no training image was seen")
-        return MapReadout((self.total / self.total.mean()).float())
+        total = self._sums["density"]
+        return MapReadout((total / total.mean()).float())

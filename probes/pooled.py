@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import MutableMapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from harness import Consumer, Context, Probe, Trainer, probe
 from harness.heads import MapHead
-from harness.moments import SOLVER_COPIES
-from harness.normal_equations import NormalEquations, cross_validate
+from harness.normal_equations import NormalEquations, add_up, cross_validate, solver_bytes
 from harness.readout import MapReadout
 from harness.types import Batch, LayerSpec, Size
 from probes._gradient import GradientSettings, raw_units, start_head, training_info
@@ -48,12 +48,18 @@ class PooledMoments(Consumer):
     def __init__(self, layers: tuple[LayerSpec, ...], raster: Size, n_folds: int) -> None:
         self.layers, self.raster, self.n_folds = tuple(layer.name for layer in layers), raster, n_folds
         self.features = sum(layer.channels for layer in layers)
-        self._folds: dict[int, NormalEquations] = {}
+        self.n_alphas = 0
+        self._sums: dict[tuple[int, str], Tensor] = {}
+
+    def need(self, n_alphas: int) -> None:
+        """A cell will try so many penalties."""
+        self.n_alphas = max(self.n_alphas, n_alphas)
 
     def expected_bytes(self) -> int:
-        """The float64 matrices of every fold, and a solve's copies."""
+        """The float64 matrices of every fold, and what a solve holds beside them."""
         cells = self.raster[0] * self.raster[1]
-        return 8 * (self.n_folds + SOLVER_COPIES) * self.features * (self.features + cells)
+        kept = 8 * self.n_folds * self.features * (self.features + cells)
+        return kept + solver_bytes(self.features, self.n_alphas, cells)
 
     def update(self, batch: Batch) -> None:
         """Add a batch, split by fold."""
@@ -61,17 +67,34 @@ class PooledMoments(Consumer):
         target = batch.target(self.raster).double().flatten(1)
         folds = torch.tensor(batch.folds, device=pooled.device)
         for fold in sorted(set(batch.folds)):
-            chosen = folds == fold
-            added = _moments(pooled[chosen], target[chosen])
-            self._folds[fold] = self._folds[fold] + added if fold in self._folds else added
+            self._add(fold, pooled[folds == fold], target[folds == fold])
 
-    def equations(self) -> list[NormalEquations]:
-        """The normal equations, one a fold."""
-        return [self._folds[fold] for fold in sorted(self._folds)]
+    def sums(self) -> Sequence[MutableMapping[Any, Tensor]]:
+        """Products and sums of features and targets, by fold."""
+        return (self._sums,)
 
+    @property
+    def folds(self) -> list[int]:
+        """The folds of which any image was seen."""
+        return sorted(fold for (fold, name), n in self._sums.items() if name == "n" and n > 0)
 
-def _moments(x: Tensor, y: Tensor) -> NormalEquations:
-    return NormalEquations(x.T @ x, x.T @ y, x.sum(0), y.sum(0), y.square().sum(0), float(len(x)))
+    def equations(self, folds: Sequence[int]) -> NormalEquations:
+        """The normal equations over some folds, in memory of their own."""
+        return add_up([self._equations(fold) for fold in folds])
+
+    def _equations(self, fold: int) -> NormalEquations:
+        G, c, m, y, yy, n = (self._sums[fold, name] for name in ("G", "c", "m", "y", "yy", "n"))
+        return NormalEquations(G, c, m, y, yy, n.item())
+
+    def _add(self, fold: int, x: Tensor, y: Tensor) -> None:
+        if (fold, "G") not in self._sums:
+            self._sums[fold, "G"] = x.new_zeros(x.shape[1], x.shape[1])
+            self._sums[fold, "c"] = x.new_zeros(x.shape[1], y.shape[1])
+        self._sums[fold, "G"].addmm_(x.T, x)
+        self._sums[fold, "c"].addmm_(x.T, y)
+        small = {"m": x.sum(0), "y": y.sum(0), "yy": y.square().sum(0), "n": y.new_tensor(len(x))}
+        for name, added in small.items():
+            self._sums[fold, name] = self._sums[fold, name] + added if (fold, name) in self._sums else added
 
 
 class PooledRidgeTrainer(Trainer):
@@ -81,10 +104,11 @@ class PooledRidgeTrainer(Trainer):
         self.settings, self.context = settings, context
         key = ("pooled moments", context.layer_names, settings.raster)
         self.moments = context.shared(key, lambda: PooledMoments(context.layers, settings.raster, context.n_folds))
+        self.moments.need(len(settings.alphas))
 
     def readout(self) -> MapReadout:
         """The weights of the chosen alpha, cut into layers."""
-        best = cross_validate(self.moments.equations(), self.settings.alphas)
+        best = cross_validate(self.moments.equations, self.moments.folds, self.settings.alphas)
         raster = self.settings.raster
         parts = torch.split(best.solution.weights.float(), [layer.channels for layer in self.context.layers])
         weights = {name: part.reshape(-1, *raster) for name, part in zip(self.context.layer_names, parts, strict=True)}

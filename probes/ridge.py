@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -43,12 +44,13 @@ class RidgeTrainer(Trainer):
         self.settings, self.context = settings, context
         self.columns = (*context.layers, *([POSITION_TERMS] if settings.position else []))
         self.moments = context.shared("moments", lambda: Moments(context.n_folds))
-        self.moments.need(self.columns, settings.target)
+        self.moments.need(self.columns, settings.target, len(settings.alphas))
 
     def readout(self) -> LinearReadout:
         """The weights of the chosen alpha, cut into layers."""
         names = [column.name for column in self.columns]
-        best = cross_validate(self.moments.equations(names, self.settings.target), self.settings.alphas)
+        gather = partial(self.moments.equations, names, self.settings.target)
+        best = cross_validate(gather, self.moments.folds, self.settings.alphas)
         parts = torch.split(best.solution.weights[:, 0].float(), [column.channels for column in self.columns])
         return LinearReadout(dict(zip(names, parts, strict=True)), best.solution.bias.item(), info=sweep_info(best))
 
