@@ -10,7 +10,7 @@ import pytest
 
 from tests.benchmarks import published
 from tests.benchmarks.machine import describe, one_thread
-from tests.benchmarks.workload import Images
+from tests.benchmarks.workload import Job
 
 Say = Callable[[str], None]
 
@@ -68,7 +68,7 @@ def single() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def images(request: pytest.FixtureRequest) -> Images:
+def job(request: pytest.FixtureRequest) -> Job:
     """The matrix' images, as many as the run was asked for."""
     train, test = request.config.getoption("--bench-images", "256,64").split(",")
-    return Images(int(train), int(test))
+    return Job(int(train), int(test))

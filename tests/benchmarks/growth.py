@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests.benchmarks.child import in_fresh_process
-from tests.benchmarks.workload import RIDGE, Images, measure, plan_for, warm_up
+from tests.benchmarks.workload import RIDGE, Job, measure, plan_for, warm_up
 
 SIZE = (240, 320)
 SCALE = 0.5
@@ -16,11 +16,11 @@ HELD_OUT_SHARE = 4
 
 def grow(n: int, probes: list[Any], changes: dict[str, Any], size: list[int]) -> dict[str, float]:
     """Run the matrix on n training images in this process; what a fresh one reports of itself."""
-    images = _images(n, size)
+    job = _job(n, size)
     settings = {"input": {"scale": SCALE}, "workers": 0, **changes}
-    warm_up(images, tuple(probes), **settings)
-    measured = measure(plan_for(images, tuple(probes), **settings))
-    total = images.train + images.test
+    warm_up(job, tuple(probes), **settings)
+    measured = measure(plan_for(job, tuple(probes), **settings))
+    total = job.train + job.test
     # solving, calibrating on at most 64 images and writing do not stream: they are a fixed cost of a run
     streamed = measured.spans["training"] + measured.spans["evaluating"]
     return {
@@ -31,8 +31,8 @@ def grow(n: int, probes: list[Any], changes: dict[str, Any], size: list[int]) ->
     }
 
 
-def _images(n: int, size: Sequence[int]) -> Images:
-    return Images(n, max(2, n // HELD_OUT_SHARE), *size, real=False)
+def _job(n: int, size: Sequence[int]) -> Job:
+    return Job(n, max(2, n // HELD_OUT_SHARE), *size, real=False)
 
 
 def measured_in_fresh_process(
@@ -40,6 +40,6 @@ def measured_in_fresh_process(
 ) -> dict[str, float]:
     """`grow` with the process' peak memory; images that have to be generated are generated here, not there."""
     for split in ("train", "test"):
-        plan_for(_images(n, size)).reader.read(split)  # type: ignore[arg-type]
+        plan_for(_job(n, size)).reader.read(split)  # type: ignore[arg-type]
     ended = in_fresh_process(__name__, "grow", n=n, probes=list(probes), changes=changes, size=list(size))
     return {"images": n, "peak_memory_mib": ended.peak_mib, **ended.result}

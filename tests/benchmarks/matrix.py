@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.benchmarks.forward import Forward, measure_forward
-from tests.benchmarks.workload import RIDGE, Images, Measured, measure, plan_for, sgd, warm_up
+from tests.benchmarks.workload import RIDGE, Job, Measured, measure, plan_for, sgd, warm_up
 
 WITH_SGD = (*RIDGE, sgd("mse", "kl"))
 WHAT = (
@@ -44,14 +44,14 @@ class Ratio:
 class Ratios:
     """Measures ratios; a forward pass is measured once for all matrices on it."""
 
-    images: Images
+    job: Job
     forwards: dict[tuple[str, float], Forward] = field(default_factory=dict)
 
     def measure(self, probes: tuple[Any, ...], precision: str, scale: float = 1.0) -> Ratio:
         """Warm up, then the forward pass (if it is not known yet), then the matrix."""
         settings: dict[str, Any] = {"precision": precision, "input": {"scale": scale}}
-        warm_up(self.images, probes, **settings)
-        plan = plan_for(self.images, probes, **settings)
+        warm_up(self.job, probes, **settings)
+        plan = plan_for(self.job, probes, **settings)
         if (precision, scale) not in self.forwards:
             self.forwards[precision, scale] = measure_forward(plan)
         return Ratio(measure(plan), self.forwards[precision, scale])

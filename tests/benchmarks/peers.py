@@ -16,7 +16,7 @@ from harness.heads import LOSSES
 from harness.plan import Group, Plan
 from harness.stream import Stream
 from tests.benchmarks.forward import CPU, decoded, load, through
-from tests.benchmarks.workload import EPOCHS, Images, measure, plan_for, sgd
+from tests.benchmarks.workload import EPOCHS, Job, measure, plan_for, sgd
 
 MSE, BOTH = (sgd("mse"),), (sgd("mse", "kl"),)
 LEARNING_RATE = 3e-3
@@ -32,9 +32,9 @@ class Peer:
     details: dict[str, Any]
 
 
-def our_training(images: Images, probes: tuple[Any, ...], out: Path | None = None) -> float:
+def our_training(job: Job, probes: tuple[Any, ...], out: Path | None = None) -> float:
     """Seconds of our training passes and solving; a single held-out metric, as only the training is compared."""
-    spans = measure(plan_for(images, probes, metrics=["cc"]), out).spans
+    spans = measure(plan_for(job, probes, metrics=["cc"]), out).spans
     return spans["training"] + spans["solving"]
 
 
@@ -44,12 +44,12 @@ def layer_sets(plan: Plan) -> tuple[Group, Sets]:
     return group, {cell.layer_set: [layer.name for layer in cell.layers] for cell in group.runnable}
 
 
-def naive_loop(images: Images, measured: int) -> Peer:
+def naive_loop(job: Job, measured: int) -> Peer:
     """Per probe and epoch a pass through the network, an nn.Conv2d 1x1 on top, Adam; one epoch on `measured` images.
 
     A probe's pass stops after its deepest layer and images are decoded beforehand, both in the loop's favour.
     """
-    plan = plan_for(images, BOTH)
+    plan = plan_for(job, BOTH)
     group, sets = layer_sets(plan)
     settings = stream_settings(plan.recipe, plan.reader)
     backbone = load(group, settings)
@@ -57,7 +57,7 @@ def naive_loop(images: Images, measured: int) -> Peer:
     few = dataset.take(range(min(measured, len(dataset))))
     pixels = decoded(few, settings, backbone)
     targets = [batch.target() for batch in Stream(few, settings, CPU).batches()]
-    through(pixels[0], settings, backbone, sets["all"])  # kernels are chosen
+    through(pixels[0], settings, backbone, [layer.name for layer in group.layers])  # kernels are chosen
     channels = {layer.name: layer.channels for layer in group.layers}
     start, probes = time.perf_counter(), 0
     for names in sets.values():

@@ -16,7 +16,7 @@ from harness.results import read_cells
 from harness.stream import Stream
 from tests.benchmarks.forward import CPU, load
 from tests.benchmarks.peers import LEARNING_RATE, Peer, concatenated, layer_sets
-from tests.benchmarks.workload import EPOCHS, Images, plan_for
+from tests.benchmarks.workload import EPOCHS, Job, plan_for
 
 ALPHAS = tuple(10.0**power for power in range(-6, 3))
 FOLDS = 5
@@ -60,13 +60,13 @@ def store(plan: Plan) -> Stored:
     return Stored(X, y, image, columns, sets, time.perf_counter() - start)
 
 
-def sklearn_ridge(images: Images, budget_s: float) -> Peer:
+def sklearn_ridge(job: Job, budget_s: float) -> Peer:
     """StandardScaler, then Ridge (Cholesky) for every fold and alpha and once more on all, per layer set.
 
     A set's fits run one after the other until `budget_s` is used; the rest count as much as those on average (their
     sizes differ by an image at most). Scaling is done once a fold, not once a fit, in scikit-learn's favour.
     """
-    stored = store(plan_for(images, ("ridge",)))
+    stored = store(plan_for(job, ("ridge",)))
     total, details = stored.seconds, {}
     for name, layers in stored.sets.items():
         seconds, fits_run, n_fits = _ridge_fits(stored.of(layers), stored.y, stored.image, budget_s)
@@ -101,12 +101,12 @@ def _ridge_fits(X: Floats, y: Floats, image: NDArray[np.int64], budget_s: float)
     return (FOLDS + 1) * float(np.mean(scaling)) + n_fits * float(np.mean(fitting)), len(fitting), n_fits
 
 
-def sklearn_sgd(images: Images) -> Peer:
+def sklearn_sgd(job: Job) -> Peer:
     """StandardScaler, then SGDRegressor.partial_fit for five epochs in a shuffled order, per layer set."""
     from sklearn.linear_model import SGDRegressor
     from sklearn.preprocessing import StandardScaler
 
-    stored = store(plan_for(images, ("ridge",)))
+    stored = store(plan_for(job, ("ridge",)))
     details = {}
     order = np.random.default_rng(0)
     for name, layers in stored.sets.items():
@@ -121,7 +121,7 @@ def sklearn_sgd(images: Images) -> Peer:
     return Peer(total, {"storing_seconds": stored.seconds, "scikit_learn_by_layer_set": details})
 
 
-def ridge_difference(images: Images, results: Path, layer_set: str) -> dict[str, float]:
+def ridge_difference(job: Job, results: Path, layer_set: str) -> dict[str, float]:
     """How far a finished run's ridge is from scikit-learn's (float64) at the same alpha, on the training images."""
     from sklearn.linear_model import Ridge
     from sklearn.preprocessing import StandardScaler
@@ -130,7 +130,7 @@ def ridge_difference(images: Images, results: Path, layer_set: str) -> dict[str,
     (row,) = cells[(cells.layers == layer_set) & (cells.probe == "ridge")].itertuples()
     ours = load_readout(results / "readouts" / row.cell_key)
     assert isinstance(ours, LinearReadout)
-    stored = store(plan_for(images, ("ridge",)))
+    stored = store(plan_for(job, ("ridge",)))
     X = stored.of(stored.sets[layer_set]).astype(np.float64)
     scaler = StandardScaler().fit(X)
     theirs = Ridge(alpha=ours.info["alpha"] * len(X), solver="cholesky").fit(scaler.transform(X), stored.y)

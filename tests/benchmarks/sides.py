@@ -8,15 +8,15 @@ from typing import Any
 from tests.benchmarks.child import in_fresh_process
 from tests.benchmarks.peers import naive_loop, our_training
 from tests.benchmarks.scikit import sklearn_ridge, sklearn_sgd
-from tests.benchmarks.workload import Images
+from tests.benchmarks.workload import Job
 
 
-def run_side(side: str, images: dict[str, Any], **arguments: Any) -> None:
+def run_side(side: str, job: dict[str, Any], **arguments: Any) -> None:
     """Run one side, result thrown away."""
     sides = {"ours": our_training, "naive": naive_loop, "sklearn_ridge": sklearn_ridge, "sklearn_sgd": sklearn_sgd}
-    sides[side](Images(**images), **arguments)  # type: ignore[operator]
+    sides[side](Job(**job), **arguments)  # type: ignore[operator]
 
 
-def peak_of(images: Images, side: str, **arguments: Any) -> float:
+def peak_of(job: Job, side: str, **arguments: Any) -> float:
     """MiB at the peak of a fresh process that runs one side."""
-    return in_fresh_process(__name__, "run_side", side=side, images=asdict(images), **arguments).peak_mib
+    return in_fresh_process(__name__, "run_side", side=side, job=asdict(job), **arguments).peak_mib

@@ -9,15 +9,15 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from tests.benchmarks.machine import fast_bf16
 from tests.benchmarks.matrix import NOTES, PROBES, Ratio, Ratios
-from tests.benchmarks.workload import Images
+from tests.benchmarks.workload import Job
 
 GOALS = {"ridge": "<= 1.5", "sgd": "<= 2.0"}
 HALF = 0.5
 
 
 @pytest.fixture(scope="session")
-def ratios(images: Images) -> Ratios:
-    return Ratios(images)
+def ratios(job: Job) -> Ratios:
+    return Ratios(job)
 
 
 @pytest.mark.usefixtures("single")
@@ -33,9 +33,9 @@ def test_matrix_over_forward(
 ) -> None:
     if precision == "bf16" and not fast_bf16():
         pytest.skip("this processor has neither AVX512-BF16 nor AMX: bfloat16 is emulated")
-    say(f"{probes}, {precision}: {ratios.images.describe()}")
+    say(f"{probes}, {precision}: {ratios.job.describe()}")
     whole: Ratio = benchmark.pedantic(ratios.measure, args=(PROBES[probes], precision), rounds=1)
-    details = {"images": ratios.images.describe(), "rounds": 1, **whole.details()}
+    details = {"images": ratios.job.describe(), "rounds": 1, **whole.details()}
     if precision == "fp32":
         half = ratios.measure(PROBES[probes], precision, HALF)
         details["at half the input size"] = {**half.details(), "forward alone": half.forward.seconds}

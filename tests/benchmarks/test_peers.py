@@ -12,9 +12,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from tests.benchmarks.peers import BOTH, MSE, naive_loop, our_training
 from tests.benchmarks.scikit import ridge_difference, sklearn_ridge, sklearn_sgd
 from tests.benchmarks.sides import peak_of
-from tests.benchmarks.workload import Images, warm_up
+from tests.benchmarks.workload import Job, warm_up
 
-IMAGES = Images(64, 2)
+JOB = Job(64, 2)
 NAIVE_IMAGES = 8
 BUDGET_S = 20.0
 """For scikit-learn's ridge of one layer set; what is left is counted by the average of the fits that were run."""
@@ -28,11 +28,10 @@ def details(ours: float, theirs: Any, sides: dict[str, dict[str, Any]]) -> dict[
     """Seconds and peak memory of both sides; memory is read in a fresh process a side."""
     seconds = {"ours": ours, "theirs": theirs.seconds}
     rows = {
-        side: {"seconds": seconds[side], "peak_memory_mib": round(peak_of(IMAGES, **how))}
-        for side, how in sides.items()
+        side: {"seconds": seconds[side], "peak_memory_mib": round(peak_of(JOB, **how))} for side, how in sides.items()
     }
     return {
-        "images": IMAGES.describe(),
+        "images": JOB.describe(),
         "rounds": 1,
         "sides": rows,
         **theirs.details,
@@ -40,9 +39,9 @@ def details(ours: float, theirs: Any, sides: dict[str, dict[str, Any]]) -> dict[
 
 
 def test_naive_loop(benchmark: BenchmarkFixture, publish: Publish) -> None:
-    warm_up(IMAGES, BOTH)
-    ours = benchmark.pedantic(our_training, args=(IMAGES, BOTH), rounds=1)
-    theirs = naive_loop(IMAGES, NAIVE_IMAGES)
+    warm_up(JOB, BOTH)
+    ours = benchmark.pedantic(our_training, args=(JOB, BOTH), rounds=1)
+    theirs = naive_loop(JOB, NAIVE_IMAGES)
     sides = {"ours": {"side": "ours", "probes": list(BOTH)}, "theirs": {"side": "naive", "measured": NAIVE_IMAGES}}
     publish(
         "speedup_over_naive_loop",
@@ -57,10 +56,10 @@ def test_naive_loop(benchmark: BenchmarkFixture, publish: Publish) -> None:
 
 
 def test_sklearn_ridge(benchmark: BenchmarkFixture, publish: Publish, tmp_path: Path) -> None:
-    warm_up(IMAGES, ("ridge",))
-    ours = benchmark.pedantic(our_training, args=(IMAGES, ("ridge",), tmp_path), rounds=1)
-    theirs = sklearn_ridge(IMAGES, BUDGET_S)
-    agreement = ridge_difference(IMAGES, tmp_path / "benchmark", COMPARED)
+    warm_up(JOB, ("ridge",))
+    ours = benchmark.pedantic(our_training, args=(JOB, ("ridge",), tmp_path), rounds=1)
+    theirs = sklearn_ridge(JOB, BUDGET_S)
+    agreement = ridge_difference(JOB, tmp_path / "benchmark", COMPARED)
     sides = {"ours": {"side": "ours", "probes": ["ridge"]}, "theirs": {"side": "sklearn_ridge", "budget_s": 0.0}}
     publish(
         "speedup_over_sklearn_ridge",
@@ -75,9 +74,9 @@ def test_sklearn_ridge(benchmark: BenchmarkFixture, publish: Publish, tmp_path: 
 
 
 def test_sklearn_sgd(benchmark: BenchmarkFixture, publish: Publish) -> None:
-    warm_up(IMAGES, MSE)
-    ours = benchmark.pedantic(our_training, args=(IMAGES, MSE), rounds=1)
-    theirs = sklearn_sgd(IMAGES)
+    warm_up(JOB, MSE)
+    ours = benchmark.pedantic(our_training, args=(JOB, MSE), rounds=1)
+    theirs = sklearn_sgd(JOB)
     sides = {"ours": {"side": "ours", "probes": list(MSE)}, "theirs": {"side": "sklearn_sgd"}}
     publish(
         "speedup_over_sklearn_sgd",

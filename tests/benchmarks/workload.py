@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,9 +21,9 @@ from harness.run import run
 from tests.benchmarks.machine import peak_mib, restart_peak
 
 EPOCHS = 5
-LAYERS: tuple[str, ...] = ("each", "all")
 RIDGE: tuple[Any, ...] = ("ridge", "centre", "uniform", "observers")
 WARM_UP = 4
+WARM_LAYERS = ("stem", ["stem", "layer1"])
 
 
 def sgd(*losses: str) -> dict[str, Any]:
@@ -32,8 +32,8 @@ def sgd(*losses: str) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Images:
-    """How many images, and of which size where they are generated: OSIE if SALPROBE_TEST_DATA has it, else the demo."""
+class Job:
+    """Which images and layer sets: OSIE if SALPROBE_TEST_DATA has it, else generated scenes of that size."""
 
     train: int
     test: int
@@ -41,6 +41,7 @@ class Images:
     width: int = 640
     real: bool = True
     """False: generated ones, even where OSIE is there (to choose their number and size)."""
+    layers: Sequence[Any] = ("each", "all")
 
     @property
     def osie(self) -> Path | None:
@@ -81,13 +82,13 @@ class Cut(DatasetReader):
         return whole.take(range(min(len(whole), self.train if split == "train" else self.test)))
 
 
-def plan_for(images: Images, probes: tuple[Any, ...] = RIDGE, **changes: Any) -> Plan:
+def plan_for(job: Job, probes: tuple[Any, ...] = RIDGE, **changes: Any) -> Plan:
     """The matrix on ResNet-50 (random weights: the cost is the same), without tracking and pictures."""
     recipe = {
         "name": "benchmark",
-        "dataset": images.dataset(),
+        "dataset": job.dataset(),
         "backbones": [{"name": "resnet50", "weights": "random"}],
-        "layers": list(LAYERS),
+        "layers": list(job.layers),
         "probes": list(probes),
         "device": "cpu",
         "pictures": 0,
@@ -96,7 +97,7 @@ def plan_for(images: Images, probes: tuple[Any, ...] = RIDGE, **changes: Any) ->
         **changes,
     }
     plan = make_plan(parse_recipe(recipe))
-    return replace(plan, reader=Cut(plan.reader, images.train, images.test))
+    return replace(plan, reader=Cut(plan.reader, job.train, job.test))
 
 
 class Clock(Silent):
@@ -151,14 +152,17 @@ def measure(plan: Plan, out: Path | None = None) -> Measured:
         return Measured(seconds, cpu_seconds, peak_mib(), _phases(cells, clock.seconds, seconds), dict(clock.seconds))
 
 
-def warm_up(images: Images, probes: tuple[Any, ...] = RIDGE, **changes: Any) -> None:
-    """The same matrix on a few images, so that imports, kernels and generated files are there."""
-    plan = plan_for(images, probes, **changes)
+def warm_up(job: Job, probes: tuple[Any, ...] = RIDGE, **changes: Any) -> None:
+    """The same probes on a few images and small layers, so that imports, kernels and generated files are there."""
+    plan = plan_for(replace(job, layers=WARM_LAYERS), probes, **changes)
     measure(replace(plan, reader=Cut(plan.reader, WARM_UP, 2)))
 
 
 def _phases(cells: Any, spans: dict[str, float], total: float) -> dict[str, float]:
-    """decode, forward, fit, solve, calibrate, score, write. Columns of a shared pass are the same in all its cells."""
+    """The columns of a shared pass are the same in all its cells.
+
+    The rest is reading the dataset and loading weights before the passes, intervals, paired tests and files after.
+    """
 
     def column(name: str, shared: bool) -> float:
         key = f"time_{name}_s"
@@ -182,4 +186,4 @@ def _phases(cells: Any, spans: dict[str, float], total: float) -> dict[str, floa
         "calibrate": max(0.0, calibrating),
         "score": max(0.0, scoring),
     }
-    return {**found, "write": max(0.0, total - sum(found.values()))}
+    return {**found, "read_and_write": max(0.0, total - sum(found.values()))}
