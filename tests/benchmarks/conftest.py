@@ -24,12 +24,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def say(request: pytest.FixtureRequest) -> Say:
     """Print a line past pytest's capture: a benchmark of minutes shows that it is alive."""
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    plugins = request.config.pluginmanager
+    reporter, capture = plugins.get_plugin("terminalreporter"), plugins.get_plugin("capturemanager")
 
     def line(text: str) -> None:
-        if reporter is not None:
-            reporter.ensure_newline()
-            reporter.write_line(f"    {text}")
+        if reporter is not None and capture is not None:
+            with capture.global_and_fixture_disabled():
+                reporter.ensure_newline()
+                reporter.write_line(f"    {text}")
+                reporter.flush()
 
     return line
 

@@ -80,7 +80,7 @@ def test_evaluation_over_forward(benchmark: BenchmarkFixture, publish: Callable[
         "evaluation_over_forward" + ("" if scale == 1 else "_half_size"),
         benchmark.extra_info["evaluation_over_forward"],
         "times",
-        note=f"Scoring {READOUTS} readouts with the 8 default metrics over the stream's pass (decoding included) on the "
-        f"same {IMAGES} images of 480x640, network input scale {scale:g}.",
+        note=f"Scoring {READOUTS} readouts with the 8 default metrics over the stream's pass (decoding included) on "
+        f"the same {IMAGES} images of 480x640, network input scale {scale:g}.",
         details={"rounds": 5, **benchmark.extra_info},
     )
