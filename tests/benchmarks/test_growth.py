@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from tests.benchmarks.growth import SCALE, SIZE, measured_in_fresh_process
@@ -25,6 +26,7 @@ def median_of(runs: list[dict[str, float]]) -> dict[str, float]:
     return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
 
 
+@pytest.mark.usefixtures("single")  # as in the processes that are measured
 def test_growth(benchmark: BenchmarkFixture, publish: Callable[..., None], say: Callable[[str], None]) -> None:
     def sizes() -> dict[int, dict[str, float]]:
         found = {}
@@ -46,7 +48,7 @@ def test_growth(benchmark: BenchmarkFixture, publish: Callable[..., None], say: 
         "in the same process, so that its memory counts."
     )
     few, many = found[min(ROUNDS)], found[max(ROUNDS)]
-    rounds = {str(n): r for n, r in ROUNDS.items()}
+    rounds = {f"{n} images": r for n, r in ROUNDS.items()}
     publish(
         "rss_growth_1024_over_64",
         many["peak_memory_mib"] / few["peak_memory_mib"],
