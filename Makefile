@@ -37,8 +37,10 @@ format: $(VENV)/.installed ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed ## run the benchmarks
-	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
+# BENCH narrows or changes a run: make bench BENCH="-k startup", make bench BENCH="--bench-images 64,16"
+bench: $(VENV)/.installed ## run the benchmarks (half an hour on 2 cores) and publish them
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-columns=median,rounds \
+	  --publish-to reports/published $(BENCH)
 
 clean: ## remove the environment and caches, keep results
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
