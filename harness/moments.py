@@ -22,7 +22,7 @@ from torch import Tensor
 from harness._band import mirror, square
 from harness._positions import Positions, add_gaze_products, add_products, carry
 from harness._probe import Consumer
-from harness.normal_equations import NormalEquations, solver_bytes
+from harness.normal_equations import NormalEquations
 from harness.readout import POSITION, position_terms
 from harness.types import Batch, LayerSpec, Size
 
@@ -64,30 +64,24 @@ class Moments(Consumer):
         self.n_folds, self.dtype = n_folds, dtype
         self._pairs: set[tuple[str, str]] = set()
         self._channels: dict[str, int] = {}
-        self._largest = self._n_alphas = 0
         self._targets: list[str] = []
         self._waiting: tuple[int, Size, Positions] | None = None
         self._blocks: dict[tuple[int, str, str], Tensor] = {}
         self._against: dict[tuple[int, str], Tensor] = {}
         self._totals: dict[int, Tensor] = {}
 
-    def need(self, layers: Sequence[LayerSpec], target: str, n_alphas: int = 1) -> None:
-        """Keep every block among these layers (POSITION_TERMS counts as one), and their products with that target.
-
-        `n_alphas` penalties will be tried: that costs memory.
-        """
-        self._n_alphas = max(self._n_alphas, n_alphas)
+    def need(self, layers: Sequence[LayerSpec], target: str) -> None:
+        """Keep every block among these layers (POSITION_TERMS counts as one), and their products with that target."""
         self._channels |= {layer.name: layer.channels for layer in layers}
         self._pairs |= {(a.name, b.name) for a in layers for b in layers if a.name <= b.name}
-        self._largest = max(self._largest, sum(layer.channels for layer in layers))
         if target not in self._targets:
             self._targets.append(target)
 
     def expected_bytes(self) -> int:
-        """The float64 blocks of every fold, what the largest solve holds beside them, maps waiting and carried."""
+        """The float64 blocks of every fold, maps waiting and carried."""
         blocks = sum(self._channels[a] * self._channels[b] for a, b in self._pairs)
         maps = 2 * CELLS * (sum(self._channels.values()) + 1 + len(self._targets))
-        return 8 * self.n_folds * blocks + solver_bytes(self._largest, self._n_alphas) + self.dtype.itemsize * maps
+        return 8 * self.n_folds * blocks + self.dtype.itemsize * maps
 
     def update(self, batch: Batch) -> None:
         """Add a batch, split by fold."""

@@ -48,18 +48,12 @@ class PooledMoments(Consumer):
     def __init__(self, layers: tuple[LayerSpec, ...], raster: Size, n_folds: int) -> None:
         self.layers, self.raster, self.n_folds = tuple(layer.name for layer in layers), raster, n_folds
         self.features = sum(layer.channels for layer in layers)
-        self.n_alphas = 0
         self._sums: dict[tuple[int, str], Tensor] = {}
 
-    def need(self, n_alphas: int) -> None:
-        """A cell will try so many penalties."""
-        self.n_alphas = max(self.n_alphas, n_alphas)
-
     def expected_bytes(self) -> int:
-        """The float64 matrices of every fold, and what a solve holds beside them."""
+        """The float64 matrices of every fold."""
         cells = self.raster[0] * self.raster[1]
-        kept = 8 * self.n_folds * self.features * (self.features + cells)
-        return kept + solver_bytes(self.features, self.n_alphas, cells)
+        return 8 * self.n_folds * self.features * (self.features + cells)
 
     def update(self, batch: Batch) -> None:
         """Add a batch, split by fold."""
@@ -104,7 +98,11 @@ class PooledRidgeTrainer(Trainer):
         self.settings, self.context = settings, context
         key = ("pooled moments", context.layer_names, settings.raster)
         self.moments = context.shared(key, lambda: PooledMoments(context.layers, settings.raster, context.n_folds))
-        self.moments.need(len(settings.alphas))
+
+    def solving_bytes(self) -> int:
+        """The system of all its channels, with every cell of the raster as a target."""
+        cells = self.settings.raster[0] * self.settings.raster[1]
+        return solver_bytes(self.moments.features, len(self.settings.alphas), cells)
 
     def readout(self) -> MapReadout:
         """The weights of the chosen alpha, cut into layers."""

@@ -9,7 +9,7 @@ import torch
 
 from harness import Context, Probe, Trainer, probe
 from harness.moments import Moments
-from harness.normal_equations import CrossValidated, cross_validate
+from harness.normal_equations import CrossValidated, cross_validate, solver_bytes
 from harness.readout import POSITION_TERMS, LinearReadout
 
 ALPHAS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
@@ -44,7 +44,11 @@ class RidgeTrainer(Trainer):
         self.settings, self.context = settings, context
         self.columns = (*context.layers, *([POSITION_TERMS] if settings.position else []))
         self.moments = context.shared("moments", lambda: Moments(context.n_folds))
-        self.moments.need(self.columns, settings.target, len(settings.alphas))
+        self.moments.need(self.columns, settings.target)
+
+    def solving_bytes(self) -> int:
+        """The system of all its columns."""
+        return solver_bytes(sum(column.channels for column in self.columns), len(self.settings.alphas))
 
     def readout(self) -> LinearReadout:
         """The weights of the chosen alpha, cut into layers."""
