@@ -22,6 +22,9 @@ T = TypeVar("T")
 class Consumer(ABC):
     """Something that is fed the batches of a training pass."""
 
+    collective: ClassVar[bool] = False
+    """It talks to the other processes while it is fed: an error in it ends the whole run."""
+
     @abstractmethod
     def update(self, batch: Batch) -> None:
         """Take one batch of training images. Must not change it."""
