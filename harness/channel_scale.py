@@ -18,7 +18,7 @@ FAR = 100.0
 
 
 class ChannelScale:
-    """Mean and 1/std of the channels of every layer; sums in float64, of float32 statistics an image."""
+    """Mean and 1/std of the channels of every layer: float32 within an image, float64 over images."""
 
     def __init__(self) -> None:
         self._moments: dict[str, Tensor] = {}
@@ -34,7 +34,7 @@ class ChannelScale:
             mean = maps.mean(dim=2, keepdim=True, dtype=torch.float32)
             centred = maps - mean
             cells, shift = maps.shape[2], mean[..., 0].double()
-            first, second = centred.sum(2).double(), torch.linalg.vector_norm(centred, dim=2).double().square()
+            first, second = centred.sum(2).double(), centred.square_().sum(2).double()
             raw_first = first + cells * shift
             added = torch.stack([raw_first.sum(0), (second + shift * (first + raw_first)).sum(0)])
             count = torch.full((), float(len(maps) * cells), dtype=torch.float64, device=x.device)

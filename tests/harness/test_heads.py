@@ -86,6 +86,19 @@ def test_the_streams_batch_size_does_not_matter(per_batch: int) -> None:
         assert_equal(run, plain_training(*head, images, IMAGES))
 
 
+def test_the_features_memory_layout_does_not_matter() -> None:
+    images = [image(turn) for turn in range(IMAGES)]
+    stream = [
+        replace(b, features={n: x.contiguous(memory_format=torch.channels_last) for n, x in b.features.items()})
+        for b in batches(images, 4)
+    ]
+    bank = HeadBank(IMAGES, CPU)
+    runs = [add(bank, *head) for head in MIX]
+    train(bank, stream)
+    for run, head in zip(runs, MIX, strict=True):
+        assert_equal(run, plain_training(*head, images, IMAGES))
+
+
 def test_without_turns_images_are_counted() -> None:
     images = [image(turn) for turn in range(IMAGES)]
     found = []
