@@ -1,246 +1,134 @@
 """Heads trained by mini-batch gradient descent, all side by side on one stream.
 
-Heads share no parameter, so one summed loss and one optimiser with a parameter group a head trains each exactly as if
-it were alone. A head's mini-batch is counted in images and does not depend on the stream's batch size. The first pass
-measures each channel's mean and scale; every following pass is an epoch.
+Heads share no parameter, so one summed loss trains each exactly as if it were alone, and the features are read once
+forward and once backward for all of them. A head's mini-batches are cut by the images' turns in the pass: they depend
+neither on the stream's batch size nor on the number of processes. The first pass measures each channel's mean and
+scale; every following pass is an epoch.
 """
 
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from itertools import pairwise
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from harness import distributed
+from harness._head_groups import Group, LinearGroup, LinearHead, MapGroup, MapHead, Running, Training
 from harness._probe import Consumer
-from harness.grid import resize
-from harness.types import Batch, LayerSpec, Size
+from harness._stacked_maps import LinearStack, pooled
+from harness.channel_scale import ChannelScale
+from harness.types import Batch, Size
 
-if TYPE_CHECKING:
-    from jaxtyping import Float
-
-Loss = Literal["mse", "kl"]
-START = {"mse": 1.0, "kl": 0.0}
-"""Where a bias begins: the mean of every target, or logits of a uniform density."""
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a head is trained. The learning rate falls to zero along a cosine over all steps."""
-
-    loss: Loss
-    epochs: int
-    learning_rate: float
-    images_per_step: int
-    weight_decay: float
-    optimiser: Literal["adam", "sgd"]
-
-
-class Head(nn.Module):
-    """Standardised features -> maps on a grid."""
-
-    grid: Size | None = None
-    """The raster of the maps; None means the batch's fitting grid."""
-    weights: nn.ParameterList
-    bias: nn.Parameter
-
-    @abstractmethod
-    def forward(self, features: Mapping[str, Float[Tensor, "b c h w"]], grid: Size) -> Float[Tensor, "b gh gw"]:
-        """Logits (kl) or values (mse)."""
-
-
-class LinearHead(Head):
-    """sum_l U_l (X_l w_l) + bias: the same 1x1 readout at every position."""
-
-    def __init__(self, layers: tuple[LayerSpec, ...], device: torch.device, loss: Loss) -> None:
-        super().__init__()
-        # the problem is convex: zeros are as good a start as any and need no random draw
-        self.weights = nn.ParameterList(torch.zeros(layer.channels, device=device) for layer in layers)
-        # a softmax does not see a common bias: left free, Adam would walk it on rounding noise
-        self.bias = nn.Parameter(torch.full((), START[loss], device=device), requires_grad=loss != "kl")
-        self.names = tuple(layer.name for layer in layers)
-
-    def forward(self, features: Mapping[str, Float[Tensor, "b c h w"]], grid: Size) -> Float[Tensor, "b gh gw"]:
-        """Weights on each layer's own grid, then single-channel maps to the fitting grid."""
-        total: Tensor = self.bias
-        for name, weight in zip(self.names, self.weights, strict=True):
-            total = total + resize(torch.einsum("bchw,c->bhw", features[name], weight), grid)
-        return total
-
-
-class MapHead(Head):
-    """bias + W' gap(X): a whole map from globally pooled features."""
-
-    def __init__(self, layers: tuple[LayerSpec, ...], grid: Size, device: torch.device, loss: Loss) -> None:
-        super().__init__()
-        self.grid = grid
-        self.weights = nn.ParameterList(torch.zeros(layer.channels, *grid, device=device) for layer in layers)
-        self.bias = nn.Parameter(torch.full(grid, START[loss], device=device))
-        self.names = tuple(layer.name for layer in layers)
-
-    def forward(self, features: Mapping[str, Float[Tensor, "b c h w"]], grid: Size) -> Float[Tensor, "b gh gw"]:
-        """Pool, then one product a layer."""
-        total = self.bias[None]
-        for name, weight in zip(self.names, self.weights, strict=True):
-            total = total + torch.einsum("bc,chw->bhw", features[name].mean(dim=(2, 3)), weight)
-        return total
-
-
-@dataclass
-class Running:
-    """A head on its way: its settings and its loss so far."""
-
-    head: Head
-    training: Training
-    step_loss: list[float] = field(default_factory=list)
-    epoch_loss: list[float] = field(default_factory=list)
+__all__ = ["HeadBank", "LinearHead", "MapHead", "Running", "Training"]
 
 
 class HeadBank(Consumer):
-    """All gradient-trained heads of a backbone that step after the same number of images with the same optimiser."""
+    """All gradient-trained heads of a backbone, whatever their mini-batches, losses and optimisers.
+
+    There must be one only: with several processes the order of its steps is the same in all of them.
+    """
+
+    collective: ClassVar[bool] = True
 
     def __init__(self, n_images: int, device: torch.device) -> None:
-        self.n_images = n_images
-        self.scale = ChannelScale(device)
-        self.running: list[Running] = []
-        self._optimiser: torch.optim.Optimizer | None = None
+        self.n_images, self.device = n_images, device
+        self.scale = ChannelScale()
+        self._linear: list[Running[LinearHead]] = []
+        self._map: list[Running[MapHead]] = []
+        self._groups: list[Group] = []
         self._epoch = 0
-        self._seen = 0
-        self._losses: list[Tensor] = []
+        self._start_pass()
 
-    def add(self, head: Head, training: Training) -> Running:
+    def add_linear(self, head: LinearHead, training: Training) -> Running[LinearHead]:
         """Train this head along with the others; call before the first batch."""
-        self.running.append(Running(head, training))
-        return self.running[-1]
+        self._linear.append(Running(head, training))
+        return self._linear[-1]
+
+    def add_map(self, head: MapHead, training: Training) -> Running[MapHead]:
+        """The same for a head that predicts a whole map."""
+        self._map.append(Running(head, training))
+        return self._map[-1]
 
     def expected_bytes(self) -> int:
-        """Weights, gradients and the optimiser's two moments, float32."""
-        return 16 * sum(p.numel() for run in self.running for p in run.head.parameters())
+        """Weights, gradients and the optimiser's one or two moments, float32."""
+        moments = {"adam": 2, "sgd": 1}
+        runs: list[Running[LinearHead] | Running[MapHead]] = [*self._linear, *self._map]
+        return sum(4 * (2 + moments[run.training.optimiser]) * run.head.parameters for run in runs)
+
+    def sums(self) -> Sequence[MutableMapping[str, Tensor]]:
+        """The channels' moments after the first pass; later passes add up what they learn at every step."""
+        return self.scale.sums() if self._epoch == 0 else ()
 
     def update(self, batch: Batch) -> None:
         """First pass: channel statistics. Later passes: forward, backward, and a step at each mini-batch's end."""
         if self._epoch == 0:
-            self.scale.update(batch)
+            self.scale.update(batch.features)
             return
-        start = 0
-        per_step = self.running[0].training.images_per_step
-        while start < len(batch):
-            stop = min(len(batch), start + per_step - self._seen % per_step)
-            self._backward(batch if stop - start == len(batch) else batch.take(range(start, stop)))
-            self._seen += stop - start
-            start = stop
-            if self._seen % per_step == 0:
-                self._step()
+        turns = batch.turns or tuple(range(self._seen, self._seen + len(batch)))
+        if turns[0] < self._closed or turns[-1] >= self.n_images:
+            raise ValueError(f"turns {turns} after {self._closed} of {self.n_images} images: out of turn")
+        self._seen += len(batch)
+        targets = {size: batch.target(size).double() for size in {group.size(batch.grid) for group in self._active}}
+        for start, stop in self._pieces(turns):
+            self._close(turns[start])
+            self._backward(
+                {name: x[start:stop] for name, x in batch.features.items()},
+                {size: target[start:stop] for size, target in targets.items()},
+                batch.grid,
+            )
 
     def end_pass(self) -> bool:
         """Close the epoch; True while some head has epochs left."""
         if self._epoch == 0:
-            self._optimiser = self._make_optimiser()
+            self._groups = self._make_groups()
         else:
-            self._finish_epoch()
+            self._close(self.n_images)
+            for group in self._active:
+                group.end_epoch()
         self._epoch += 1
-        self._seen = 0
-        return bool(self._training_now())
+        self._start_pass()
+        return bool(self._active)
 
-    def _finish_epoch(self) -> None:
-        if self._losses:  # a last, smaller mini-batch
-            self._step()
-        for run in self._training_now():
-            per_step = run.training.images_per_step
-            steps = math.ceil(self._seen / per_step)
-            run.epoch_loss.append(sum(run.step_loss[-steps:]) * per_step / max(self._seen, 1))
+    def _make_groups(self) -> list[Group]:
+        alike: dict[Training, list[Running[LinearHead]]] = {}
+        for run in self._linear:
+            alike.setdefault(run.training, []).append(run)
+        linear = [LinearGroup(runs, self.device) for runs in alike.values()]
+        return [*linear, *(MapGroup(run, self.device) for run in self._map)]
 
-    def _training_now(self) -> list[Running]:
-        return [run for run in self.running if self._epoch <= run.training.epochs]
+    def _start_pass(self) -> None:
+        self._seen = self._closed = 0
+        self._active = [group for group in self._groups if self._epoch <= group.training.epochs]
+        linear = [group for group in self._active if isinstance(group, LinearGroup)]
+        self._maps = [group for group in self._active if isinstance(group, MapGroup)]
+        self._stack = LinearStack(linear, self.scale, self.device)
+        self._pooled_layers = list({layer: None for group in self._maps for layer in group.layers})
 
-    def _make_optimiser(self) -> torch.optim.Optimizer:
-        groups = [
-            {
-                "params": list(run.head.parameters()),
-                "lr": run.training.learning_rate,
-                "weight_decay": run.training.weight_decay,
-            }
-            for run in self.running
-        ]
-        if self.running[0].training.optimiser == "adam":
-            return torch.optim.Adam(groups)
-        return torch.optim.SGD(groups, momentum=0.9)
+    def _pieces(self, turns: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """(start, stop) of the images between which no head makes a step."""
+        rhythms = {group.training.images_per_step for group in self._active}
+        cuts = [i for i, (a, b) in enumerate(pairwise(turns), 1) if any(a // step != b // step for step in rhythms)]
+        return pairwise([0, *cuts, len(turns)])
 
-    def _backward(self, batch: Batch) -> None:
-        features = self.scale.standardised(batch)
-        targets = {size: batch.target(size) for size in {run.head.grid or batch.grid for run in self.running}}
-        losses = []
-        for run in self._training_now():
-            size = run.head.grid or batch.grid
-            per_image = LOSSES[run.training.loss](run.head(features, size), targets[size])
-            losses.append(per_image.sum() / run.training.images_per_step)
-        stacked = torch.stack(losses)
-        stacked.sum().backward()  # type: ignore[no-untyped-call]
-        self._losses.append(stacked.detach())
+    def _close(self, until: int) -> None:
+        """Make, in the order of their last images, the steps of all mini-batches that end before turn `until`."""
+        for end in range(self._closed + 1, until + 1):
+            last = end == self.n_images
+            due = [group for group in self._active if last or end % group.training.images_per_step == 0]
+            if due:
+                distributed.add_up([tensor for group in due for tensor in group.gathered()])
+            for group in due:
+                group.step(math.ceil(self.n_images / group.training.images_per_step))
+        self._closed = until
 
-    def _step(self) -> None:
-        assert self._optimiser is not None
-        now = self._training_now()
-        for run, group in zip(self.running, self._optimiser.param_groups, strict=True):
-            steps = run.training.epochs * math.ceil(self.n_images / run.training.images_per_step)
-            group["lr"] = run.training.learning_rate * 0.5 * (1 + math.cos(math.pi * len(run.step_loss) / steps))
-        self._optimiser.step()
-        self._optimiser.zero_grad(set_to_none=True)
-        for run, loss in zip(now, torch.stack(self._losses).sum(0).tolist(), strict=True):
-            run.step_loss.append(loss)
-        self._losses = []
-
-
-class ChannelScale:
-    """Streamed mean and standard deviation of every channel, in float64."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self._sums: dict[str, Tensor] = {}
-        self._n: dict[str, int] = {}
-        self._cached: dict[str, tuple[Tensor, Tensor]] = {}
-
-    def update(self, batch: Batch) -> None:
-        """Add a batch."""
-        for name, x in batch.features.items():
-            values = x.double()
-            sums = torch.stack([values.sum(dim=(0, 2, 3)), values.square().sum(dim=(0, 2, 3))])
-            self._sums[name] = self._sums[name] + sums if name in self._sums else sums
-            self._n[name] = self._n.get(name, 0) + x.shape[0] * x.shape[2] * x.shape[3]
-
-    def of(self, layer: str) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
-        """(mean, 1/std) of a layer's channels; 0 for the scale of a dead channel."""
-        if layer not in self._cached:
-            first, second = self._sums[layer] / self._n[layer]
-            variance = second - first**2
-            alive = variance > 1e-10 * second
-            scale = torch.where(alive, variance.clamp(min=1e-300).rsqrt(), 0.0)
-            self._cached[layer] = (first.float(), scale.float())
-        return self._cached[layer]
-
-    def standardised(self, batch: Batch) -> dict[str, Tensor]:
-        """The batch's features with mean 0 and standard deviation 1 a channel."""
-        result = {}
-        for name, x in batch.features.items():
-            mean, scale = self.of(name)
-            result[name] = (x.float() - mean[:, None, None]) * scale[:, None, None]
-        return result
-
-
-def mse(maps: Float[Tensor, "b h w"], target: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
-    """Mean squared error per image."""
-    return (maps - target).square().mean(dim=(1, 2))
-
-
-def kl(logits: Float[Tensor, "b h w"], target: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
-    """KL(target || softmax(logits)) in nats per image; 0 for an image without gaze."""
-    goal = target.flatten(1) / target.shape[1] / target.shape[2]
-    pointwise: Tensor = torch.special.xlogy(goal, goal) - goal * torch.log_softmax(logits.flatten(1), dim=1)
-    return pointwise.sum(dim=1)
-
-
-LOSSES = {"mse": mse, "kl": kl}
+    def _backward(self, features: Mapping[str, Tensor], targets: Mapping[Size, Tensor], grid: Size) -> None:
+        linear = zip(self._stack.groups, self._stack.maps(features, grid), strict=True)
+        losses = [group.loss(maps, targets[grid]) for group, maps in linear]
+        averages = pooled(features, self._pooled_layers, self.scale)
+        losses += [group.loss(group.maps(averages), targets[group.grid]) for group in self._maps]
+        if losses:
+            torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from harness import Context
-from harness.heads import Head, HeadBank, Running, Training
+from harness.heads import HeadBank, LinearHead, MapHead, Running, Training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,19 +48,17 @@ class GradientSettings:
         )
 
 
-def start_head(head: Head, settings: GradientSettings, context: Context) -> tuple[HeadBank, Running]:
-    """Put a head beside the others of the backbone that step in the same rhythm."""
-    key = ("heads", settings.images_per_step, settings.optimiser)
-    bank = context.shared(key, lambda: HeadBank(context.n_images, context.device))
-    return bank, bank.add(head, settings.training())
+def shared_bank(context: Context) -> HeadBank:
+    """The backbone's one bank: all its heads read the features together."""
+    return context.shared("heads", lambda: HeadBank(context.n_images, context.device))
 
 
-def raw_units(bank: HeadBank, run: Running, names: tuple[str, ...]) -> tuple[dict[str, Tensor], Tensor]:
+def raw_units(bank: HeadBank, run: Running[LinearHead] | Running[MapHead]) -> tuple[dict[str, Tensor], Tensor]:
     """(weights per layer, bias) of a trained head for features that are not standardised; raises if it diverged."""
-    weights, bias = {}, run.head.bias.detach().double()
-    for name, weight in zip(names, run.head.weights, strict=True):
+    weights, bias = {}, run.bias.double()
+    for name, weight in run.weights.items():
         mean, scale = (t.double() for t in bank.scale.of(name))
-        raw = weight.detach().double() * scale.view(-1, *[1] * (weight.dim() - 1))
+        raw = weight.double() * scale.view(-1, *[1] * (weight.dim() - 1))
         bias = bias - torch.tensordot(mean, raw, dims=1)
         weights[name] = raw.float()
     if not all(torch.isfinite(t).all() for t in (bias, *weights.values())):
@@ -68,7 +66,7 @@ def raw_units(bank: HeadBank, run: Running, names: tuple[str, ...]) -> tuple[dic
     return weights, bias
 
 
-def training_info(run: Running) -> dict[str, Any]:
+def training_info(run: Running[LinearHead] | Running[MapHead]) -> dict[str, Any]:
     """The loss curves as they are saved with a readout."""
     return {
         "loss": run.training.loss,

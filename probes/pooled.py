@@ -13,7 +13,7 @@ from harness.heads import MapHead
 from harness.normal_equations import NormalEquations, add_up, cross_validate, solver_bytes
 from harness.readout import MapReadout
 from harness.types import Batch, LayerSpec, Size
-from probes._gradient import GradientSettings, raw_units, start_head, training_info
+from probes._gradient import GradientSettings, raw_units, shared_bank, training_info
 from probes.ridge import ALPHAS, sweep_info
 
 
@@ -117,12 +117,12 @@ class PooledSGDTrainer(Trainer):
     """A map head in the backbone's bank."""
 
     def __init__(self, settings: Pooled, context: Context) -> None:
-        self.settings, self.context = settings, context
-        head = MapHead(context.layers, settings.raster, context.device, settings.loss)
-        self.bank, self.run = start_head(head, settings, context)
+        self.settings = settings
+        self.bank = shared_bank(context)
+        self.run = self.bank.add_map(MapHead(context.layers, settings.raster), settings.training())
 
     def readout(self) -> MapReadout:
         """The head in the features' own units."""
-        weights, bias = raw_units(self.bank, self.run, self.context.layer_names)
+        weights, bias = raw_units(self.bank, self.run)
         link = "exp" if self.settings.loss == "kl" else "identity"
         return MapReadout(bias.float(), weights, link=link, info=training_info(self.run))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness import Context, Probe, Trainer, probe
 from harness.heads import LinearHead
 from harness.readout import LinearReadout
-from probes._gradient import GradientSettings, raw_units, start_head, training_info
+from probes._gradient import GradientSettings, raw_units, shared_bank, training_info
 
 
 @probe("sgd")
@@ -30,12 +30,12 @@ class SGDTrainer(Trainer):
     """Adds its head at the start and reads it off at the end; the bank does the steps."""
 
     def __init__(self, settings: SGD, context: Context) -> None:
-        self.settings, self.context = settings, context
-        head = LinearHead(context.layers, context.device, settings.loss)
-        self.bank, self.run = start_head(head, settings, context)
+        self.settings = settings
+        self.bank = shared_bank(context)
+        self.run = self.bank.add_linear(LinearHead(context.layers), settings.training())
 
     def readout(self) -> LinearReadout:
         """The head in the features' own units; a KL-trained map is exponentiated, as its loss did."""
-        weights, bias = raw_units(self.bank, self.run, self.context.layer_names)
+        weights, bias = raw_units(self.bank, self.run)
         link = "exp" if self.settings.loss == "kl" else "identity"
         return LinearReadout(weights, bias.item(), link=link, info=training_info(self.run))

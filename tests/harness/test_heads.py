@@ -1,123 +1,177 @@
-"""Heads side by side must train exactly as each would alone, whatever the stream's batch size."""
+"""Heads side by side must train exactly as each would alone and plainly, however the stream is cut into batches."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from harness.grid import resize
-from harness.heads import HeadBank, LinearHead, MapHead, Training, kl, mse
-from harness.types import Batch
-from tests.harness.batches import GRID, LAYERS, random_batch
+from harness.heads import HeadBank, LinearHead, MapHead, Running, Training
+from tests.harness.batches import LAYERS
+from tests.harness.plain_heads import Plain, add, batches, image, plain_training, train
 
 IMAGES = 11
 CPU = torch.device("cpu")
+Heads = list[tuple[LinearHead | MapHead, Training]]
 
 
-def training(**changes: object) -> Training:
-    values: dict[str, object] = {
-        "loss": "mse",
-        "epochs": 3,
-        "learning_rate": 0.05,
-        "images_per_step": 4,
-        "weight_decay": 0.0,
-        "optimiser": "adam",
-    }
-    return Training(**{**values, **changes})  # type: ignore[arg-type]
+def training(**changes: Any) -> Training:
+    return replace(Training("mse", 3, 0.05, 4, 0.0, "adam"), **changes)
 
 
-def stream(per_batch: int) -> list[Batch]:
-    return [random_batch(range(i, min(i + per_batch, IMAGES))) for i in range(0, IMAGES, per_batch)]
+MIX: Heads = [
+    (LinearHead(LAYERS), training()),
+    (LinearHead(LAYERS[:1]), training()),
+    (LinearHead(LAYERS[1:]), training(loss="kl")),
+    (LinearHead(LAYERS), training(loss="kl", epochs=4, learning_rate=0.2, images_per_step=3)),
+    (LinearHead(LAYERS[:1]), training(optimiser="sgd", weight_decay=0.1, images_per_step=1)),
+    (MapHead(LAYERS[1:], (4, 5)), training(weight_decay=0.01)),
+    (MapHead(LAYERS, (3, 4)), training(loss="kl", optimiser="sgd", epochs=2, images_per_step=20)),
+]
 
 
-def train(bank: HeadBank, per_batch: int) -> int:
-    passes = 0
-    again = True
-    while again:
-        for batch in stream(per_batch):
-            bank.update(batch)
-        again = bank.end_pass()
-        passes += 1
-    return passes
+def assert_equal(run: Running[LinearHead] | Running[MapHead], plain: Plain) -> None:
+    for name, weight in plain.weights.items():
+        torch.testing.assert_close(run.weights[name].double(), weight.detach(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(run.bias.double(), plain.bias.detach(), rtol=1e-5, atol=1e-5)
+    assert run.step_loss == pytest.approx(plain.step_loss, rel=1e-5, abs=1e-6)
+    assert run.epoch_loss == pytest.approx(plain.epoch_loss, rel=1e-5, abs=1e-6)
 
 
-def test_a_head_alone_equals_a_head_among_others() -> None:
-    together = HeadBank(IMAGES, CPU)
-    runs = [
-        together.add(LinearHead(LAYERS, CPU, "mse"), training()),
-        together.add(LinearHead(LAYERS[:1], CPU, "kl"), training(loss="kl", epochs=5, learning_rate=0.2)),
-        together.add(MapHead(LAYERS[1:], (4, 5), CPU, "mse"), training(weight_decay=0.01)),
-    ]
-    assert train(together, per_batch=5) == 6  # one for the scale, then the longest head's epochs
-    alike = [LinearHead(LAYERS, CPU, "mse"), LinearHead(LAYERS[:1], CPU, "kl"), MapHead(LAYERS[1:], (4, 5), CPU, "mse")]
-    for run, head in zip(runs, alike, strict=True):
-        alone = HeadBank(IMAGES, CPU)
-        single = alone.add(head, run.training)
-        train(alone, per_batch=5)
-        for a, b in zip(run.head.parameters(), single.head.parameters(), strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
-        assert single.epoch_loss == pytest.approx(run.epoch_loss, rel=1e-6)
+def kinds() -> st.SearchStrategy[LinearHead | MapHead]:
+    layers = st.sampled_from([LAYERS, LAYERS[:1], LAYERS[1:]])
+    return st.one_of(layers.map(LinearHead), layers.map(lambda some: MapHead(some, (4, 5))))
 
 
-@pytest.mark.parametrize("per_batch", [1, 3, 8, 11])
-def test_the_streams_batch_size_does_not_matter(per_batch: int) -> None:
-    banks = []
-    for size in (4, per_batch):
-        bank = HeadBank(IMAGES, CPU)
-        run = bank.add(LinearHead(LAYERS, CPU, "kl"), training(loss="kl"))
-        train(bank, size)
-        assert len(run.step_loss) == 3 * math.ceil(IMAGES / 4)
-        banks.append(run)
-    for a, b in zip(banks[0].head.parameters(), banks[1].head.parameters(), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
-
-
-def test_training_equals_a_plain_loop() -> None:
-    bank = HeadBank(IMAGES, CPU)
-    run = bank.add(LinearHead(LAYERS, CPU, "mse"), training())
-    train(bank, per_batch=4)
-
-    features = {name: torch.cat([b.features[name] for b in stream(4)]) for name in ("fine", "coarse")}
-    scaled = {
-        name: (x - x.mean((0, 2, 3), keepdim=True)) / x.std((0, 2, 3), unbiased=False, keepdim=True)
-        for name, x in features.items()
-    }
-    wide = torch.cat([resize(scaled["fine"], GRID), resize(scaled["coarse"], GRID)], 1)
-    target = torch.cat([b.target() for b in stream(4)])
-    weight, bias = torch.zeros(10, requires_grad=True), torch.ones((), requires_grad=True)
-    optimiser = torch.optim.Adam([weight, bias])
-    steps, done = 3 * 3, 0
-    for _ in range(3):
-        for start in range(0, IMAGES, 4):
-            rows = slice(start, start + 4)
-            maps = torch.einsum("bchw,c->bhw", wide[rows], weight) + bias
-            optimiser.zero_grad()
-            ((maps - target[rows]) ** 2).mean((1, 2)).sum().div(4).backward()
-            optimiser.param_groups[0]["lr"] = 0.05 * 0.5 * (1 + math.cos(math.pi * done / steps))
-            optimiser.step()
-            done += 1
-    torch.testing.assert_close(torch.cat(list(run.head.weights)), weight, rtol=1e-4, atol=1e-5)
-
-
-def test_loss_falls() -> None:
-    bank = HeadBank(IMAGES, CPU)
-    runs = [bank.add(LinearHead(LAYERS, CPU, loss), training(loss=loss, epochs=8)) for loss in ("mse", "kl")]
-    train(bank, per_batch=4)
-    for run in runs:
-        assert len(run.epoch_loss) == 8
-        assert run.epoch_loss[-1] < run.epoch_loss[0]
-
-
-def test_losses_against_torch() -> None:
-    generator = torch.Generator().manual_seed(0)
-    maps, target = torch.randn(3, 4, 5, generator=generator), torch.rand(3, 4, 5, generator=generator)
-    target[2] = 0
-    target[:2] /= target[:2].mean((1, 2), keepdim=True)
-    expected = torch.nn.functional.kl_div(maps.flatten(1).log_softmax(1), target.flatten(1) / 20, reduction="none").sum(
-        1
+def trainings() -> st.SearchStrategy[Training]:
+    return st.builds(
+        Training,
+        loss=st.sampled_from(["mse", "kl"]),
+        epochs=st.integers(1, 3),
+        learning_rate=st.sampled_from([0.01, 0.05]),
+        images_per_step=st.integers(1, 5),
+        weight_decay=st.sampled_from([0.0, 0.1]),
+        optimiser=st.sampled_from(["adam", "sgd"]),
     )
-    torch.testing.assert_close(kl(maps, target), expected)
-    assert kl(maps, target)[2] == 0
-    torch.testing.assert_close(mse(maps, target)[0], torch.nn.functional.mse_loss(maps[0], target[0]))
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(
+    heads=st.lists(st.tuples(kinds(), trainings()), min_size=1, max_size=4),
+    per_batch=st.integers(1, 6),
+    skipped=st.sets(st.integers(0, 6), max_size=3),
+)
+def test_any_mix_equals_plain_training(heads: Heads, per_batch: int, skipped: set[int]) -> None:
+    images = [image(turn) for turn in range(7) if turn not in skipped]
+    bank = HeadBank(7, CPU)
+    runs = [add(bank, *head) for head in heads]
+    assert train(bank, batches(images, per_batch)) == 1 + max(training.epochs for _, training in heads)
+    for run, head in zip(runs, heads, strict=True):
+        assert_equal(run, plain_training(*head, images, 7))
+
+
+@pytest.mark.parametrize("per_batch", [1, 3, 11])
+def test_the_streams_batch_size_does_not_matter(per_batch: int) -> None:
+    images = [image(turn) for turn in range(IMAGES)]
+    bank = HeadBank(IMAGES, CPU)
+    runs = [add(bank, *head) for head in MIX]
+    train(bank, batches(images, per_batch))
+    for run, head in zip(runs, MIX, strict=True):
+        assert len(run.step_loss) == run.training.epochs * math.ceil(IMAGES / run.training.images_per_step)
+        assert_equal(run, plain_training(*head, images, IMAGES))
+
+
+def test_the_features_memory_layout_does_not_matter() -> None:
+    images = [image(turn) for turn in range(IMAGES)]
+    stream = [
+        replace(b, features={n: x.contiguous(memory_format=torch.channels_last) for n, x in b.features.items()})
+        for b in batches(images, 4)
+    ]
+    bank = HeadBank(IMAGES, CPU)
+    runs = [add(bank, *head) for head in MIX]
+    train(bank, stream)
+    for run, head in zip(runs, MIX, strict=True):
+        assert_equal(run, plain_training(*head, images, IMAGES))
+
+
+def test_without_turns_images_are_counted() -> None:
+    images = [image(turn) for turn in range(IMAGES)]
+    found = []
+    for turns_known in (True, False):
+        bank = HeadBank(IMAGES, CPU)
+        run = bank.add_linear(LinearHead(LAYERS), training())
+        train(bank, [b if turns_known else replace(b, turns=()) for b in batches(images, 3)])
+        found.append(torch.cat(list(run.weights.values())))
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_features_are_computed_in_float32(dtype: torch.dtype) -> None:
+    images = [image(turn, dtype) for turn in range(IMAGES)]
+    bank = HeadBank(IMAGES, CPU)
+    runs = [add(bank, *head) for head in MIX]
+    train(bank, batches(images, 4))
+    for run, head in zip(runs, MIX, strict=True):
+        assert_equal(run, plain_training(*head, images, IMAGES))
+
+
+@pytest.mark.parametrize(("offset", "tolerance"), [(10.0, 3e-5), (1e3, 1e-3)])
+def test_channels_far_from_zero(offset: float, tolerance: float) -> None:
+    """Folding the mean into the weights must not cost more digits than float32 features have lost themselves."""
+    images = [image(turn, offset=offset) for turn in range(IMAGES)]
+    bank = HeadBank(IMAGES, CPU)
+    run = bank.add_linear(LinearHead(LAYERS[1:]), training())
+    train(bank, batches(images, 4))
+    assert bank.scale.far("coarse") == (offset > 100)
+    plain = plain_training(run.head, run.training, images, IMAGES)
+    torch.testing.assert_close(run.weights["coarse"].double(), plain.weights["coarse"].detach(), rtol=0, atol=tolerance)
+
+
+def test_a_head_that_diverges_leaves_the_others_alone() -> None:
+    images = [image(turn) for turn in range(IMAGES)]
+    bank = HeadBank(IMAGES, CPU)
+    wild = bank.add_linear(LinearHead(LAYERS), training(optimiser="sgd", learning_rate=1e30))
+    runs = [add(bank, *head) for head in MIX]
+    train(bank, batches(images, 4))
+    assert not torch.isfinite(wild.weights["fine"]).all()
+    for run, head in zip(runs, MIX, strict=True):
+        assert_equal(run, plain_training(*head, images, IMAGES))
+
+
+def test_features_get_no_gradient_and_are_not_changed() -> None:
+    batch = image(0)
+    before = {name: x.clone() for name, x in batch.features.items()}
+    bank = HeadBank(1, CPU)
+    bank.add_linear(LinearHead(LAYERS), training())
+    bank.add_map(MapHead(LAYERS, (4, 5)), training())
+    train(bank, [batch])
+    for name, x in batch.features.items():
+        assert x.grad is None
+        assert not x.requires_grad
+        assert torch.equal(x, before[name])
+
+
+def test_images_out_of_turn_are_refused() -> None:
+    bank = HeadBank(3, CPU)
+    bank.add_linear(LinearHead(LAYERS), training(images_per_step=1))
+    bank.update(image(0))
+    bank.end_pass()
+    bank.update(image(2))
+    for turn in (0, 3):
+        with pytest.raises(ValueError, match="out of turn"):
+            bank.update(image(turn))
+
+
+def test_memory_is_known_before_the_first_batch() -> None:
+    bank = HeadBank(IMAGES, CPU)
+    runs = [add(bank, *head) for head in MIX]
+    expected = bank.expected_bytes()
+    train(bank, batches([image(turn) for turn in range(IMAGES)], 4))
+    copies = {"adam": 4, "sgd": 3}
+    held = [copies[r.training.optimiser] * 4 * sum(t.numel() for t in (*r.weights.values(), r.bias)) for r in runs]
+    assert expected == sum(held)

@@ -1,0 +1,191 @@
+"""Heads of one kind, loss and schedule in one set of stacked parameters, with an optimiser of their own.
+
+Heads share no parameter and the optimisers work element by element, so a row of a stacked matrix is trained exactly as
+if it were alone.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from harness.losses import LOSSES, START, Loss
+from harness.types import LayerSpec, Size
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a head is trained. The learning rate falls to zero along a cosine over all steps."""
+
+    loss: Loss
+    epochs: int
+    learning_rate: float
+    images_per_step: int
+    weight_decay: float
+    optimiser: Literal["adam", "sgd"]
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """sum_l U_l (X_l w_l) + bias: the same 1x1 readout at every position."""
+
+    layers: tuple[LayerSpec, ...]
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers it learns."""
+        return sum(layer.channels for layer in self.layers) + 1
+
+
+@dataclass(frozen=True)
+class MapHead:
+    """bias + W' gap(X): a whole map of `grid` cells from globally pooled features."""
+
+    layers: tuple[LayerSpec, ...]
+    grid: Size
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers it learns."""
+        return (sum(layer.channels for layer in self.layers) + 1) * self.grid[0] * self.grid[1]
+
+
+H = TypeVar("H", LinearHead, MapHead, covariant=True)
+
+
+@dataclass
+class Running(Generic[H]):
+    """A head on its way: its settings, its parameters for standardised features, and its loss, complete to an epoch."""
+
+    head: H
+    training: Training
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    """Per layer, (c,) or (c, gh, gw); there from the end of the first pass, and then trained in place."""
+    bias: Tensor = field(default_factory=lambda: torch.zeros(()))
+    step_loss: list[float] = field(default_factory=list)
+    epoch_loss: list[float] = field(default_factory=list)
+
+
+class Group(ABC):
+    """Some heads that are trained alike: one loss, one schedule, one optimiser."""
+
+    parameters: list[Tensor]
+
+    def __init__(self, runs: Sequence[Running[LinearHead] | Running[MapHead]], device: torch.device) -> None:
+        self.runs, self.training, self.device = runs, runs[0].training, device
+        self._steps = 0
+        self._curve: list[Tensor] = []
+        self._loss = self._no_loss()
+
+    @abstractmethod
+    def size(self, grid: Size) -> Size:
+        """The raster of its maps for images with that fitting grid."""
+
+    def loss(self, maps: Float[Tensor, "b heads h w"], target: Float[Tensor, "b h w"]) -> Float[Tensor, ""]:
+        """What to differentiate: these images' share in the mini-batch's loss, all heads together."""
+        per_head = LOSSES[self.training.loss](maps, target[:, None]).sum(0) / self.training.images_per_step
+        self._loss[:-1] += per_head.detach()
+        self._loss[-1] += len(maps)
+        return per_head.sum()
+
+    def gathered(self) -> list[Tensor]:
+        """What this process knows of the current mini-batch: gradients, losses. Sum it over processes in place."""
+        for parameter in self.parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        return [*(parameter.grad for parameter in self.parameters if parameter.grad is not None), self._loss]
+
+    def step(self, steps_per_epoch: int) -> None:
+        """Close the mini-batch."""
+        progress = self._steps / (steps_per_epoch * self.training.epochs)
+        self._optimiser.param_groups[0]["lr"] = self.training.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+        self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+        self._steps += 1
+        self._curve.append(self._loss)
+        self._loss = self._no_loss()
+
+    def end_epoch(self) -> None:
+        """Tell the heads their losses: the only time that they leave the device."""
+        rows = torch.stack(self._curve).tolist()
+        images = sum(row[-1] for row in rows)
+        for run, steps in zip(self.runs, list(zip(*rows, strict=True))[:-1], strict=True):
+            run.step_loss.extend(steps)
+            run.epoch_loss.append(sum(steps) * self.training.images_per_step / max(images, 1))
+        self._curve = []
+
+    def _start(self, parameters: list[Tensor]) -> None:
+        self.parameters = [parameter.requires_grad_() for parameter in parameters]
+        lr, decay = self.training.learning_rate, self.training.weight_decay
+        fused = self.device.type in ("cpu", "cuda")
+        self._optimiser: torch.optim.Optimizer
+        if self.training.optimiser == "adam":
+            self._optimiser = torch.optim.Adam(self.parameters, lr, weight_decay=decay, fused=fused)
+        else:
+            self._optimiser = torch.optim.SGD(self.parameters, lr, momentum=0.9, weight_decay=decay, fused=fused)
+
+    def _no_loss(self) -> Tensor:
+        """A loss for each head, then the number of images."""
+        return torch.zeros(len(self.runs) + 1, device=self.device)
+
+
+class LinearGroup(Group):
+    """1x1 readouts: per layer a matrix with a row for each head that reads it."""
+
+    def __init__(self, runs: Sequence[Running[LinearHead]], device: torch.device) -> None:
+        super().__init__(runs, device)
+        self.weights: dict[str, Tensor] = {}
+        self.rows: dict[str, list[int]] = {}
+        for layer in {layer: None for run in runs for layer in run.head.layers}:
+            self.rows[layer.name] = [row for row, run in enumerate(runs) if layer in run.head.layers]
+            # the problem is convex: zeros are as good a start as any and need no random draw
+            self.weights[layer.name] = torch.zeros(len(self.rows[layer.name]), layer.channels, device=device)
+        self.bias = torch.full((len(runs),), START[self.training.loss], device=device)
+        # a softmax does not see a common bias: left free, Adam would walk it on rounding noise
+        free = [] if self.training.loss == "kl" else [self.bias]
+        self._start([*self.weights.values(), *free])
+        for row, run in enumerate(runs):
+            run.bias = self.bias.detach()[row]
+            run.weights = {
+                layer.name: self.weights[layer.name].detach()[self.rows[layer.name].index(row)]
+                for layer in run.head.layers
+            }
+
+    def size(self, grid: Size) -> Size:
+        """The fitting grid."""
+        return grid
+
+
+class MapGroup(Group):
+    """One map head: a matrix from the pooled channels of all its layers to the cells of its raster."""
+
+    def __init__(self, run: Running[MapHead], device: torch.device) -> None:
+        super().__init__([run], device)
+        self.grid = run.head.grid
+        self.layers = tuple(layer.name for layer in run.head.layers)
+        channels = [layer.channels for layer in run.head.layers]
+        cells = self.grid[0] * self.grid[1]
+        self.weight = torch.zeros(sum(channels), cells, device=device)
+        self.bias = torch.full((cells,), START[self.training.loss], device=device)
+        self._start([self.weight, self.bias])
+        run.bias = self.bias.detach().view(self.grid)
+        parts = torch.split(self.weight.detach(), channels)
+        run.weights = {name: part.view(-1, *self.grid) for name, part in zip(self.layers, parts, strict=True)}
+
+    def size(self, grid: Size) -> Size:
+        """Its own raster, whatever the fitting grid."""
+        return self.grid
+
+    def maps(self, pooled: Mapping[str, Float[Tensor, "b c"]]) -> Float[Tensor, "b 1 gh gw"]:
+        """One product for all layers; float64, as the other maps are."""
+        inputs = torch.cat([pooled[name] for name in self.layers], dim=1)
+        return torch.addmm(self.bias, inputs, self.weight).double().view(-1, 1, *self.grid)

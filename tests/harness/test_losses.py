@@ -1,0 +1,27 @@
+"""The losses of gradient-trained heads against torch's."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.functional import kl_div, mse_loss
+
+from harness.losses import kl, mse
+
+
+def test_losses_against_torch() -> None:
+    generator = torch.Generator().manual_seed(0)
+    maps, target = torch.randn(3, 4, 5, generator=generator), torch.rand(3, 4, 5, generator=generator)
+    target[2] = 0
+    target[:2] /= target[:2].mean((1, 2), keepdim=True)
+    expected = kl_div(maps.flatten(1).log_softmax(1), target.flatten(1) / 20, reduction="none").sum(1)
+    torch.testing.assert_close(kl(maps, target), expected)
+    assert kl(maps, target)[2] == 0
+    torch.testing.assert_close(mse(maps, target)[0], mse_loss(maps[0], target[0]))
+
+
+def test_many_maps_an_image_are_many_losses() -> None:
+    generator = torch.Generator().manual_seed(1)
+    maps, target = torch.randn(3, 2, 4, 5, generator=generator), torch.rand(3, 4, 5, generator=generator)
+    for loss in (mse, kl):
+        each = torch.stack([loss(maps[:, i], target) for i in range(2)], dim=1)
+        torch.testing.assert_close(loss(maps, target[:, None]), each)
