@@ -60,8 +60,14 @@ class HeadBank(Consumer):
         return sum(4 * (2 + moments[run.training.optimiser]) * run.head.parameters for run in runs)
 
     def sums(self) -> Sequence[MutableMapping[str, Tensor]]:
-        """The channels' moments after the first pass; later passes add up what they learn at every step."""
-        return self.scale.sums() if self._epoch == 0 else ()
+        """The channels' moments after the first pass; later passes add up what they learn at every step.
+
+        Makes the steps that the other processes may still be waiting for.
+        """
+        if self._epoch == 0:
+            return self.scale.sums()
+        self._close(self.n_images)
+        return ()
 
     def update(self, batch: Batch) -> None:
         """First pass: channel statistics. Later passes: forward, backward, and a step at each mini-batch's end."""

@@ -105,9 +105,13 @@ class Classroom:
         """What the processes summed over their own images becomes the sum over all; a cell failed by one has failed."""
         if distributed.size() == 1:
             return
+        # first those for which others may be waiting in the middle of their pass
+        collective = [key for key in shared if self.shared[key].collective]
+        for key in collective:
+            _add_up(self.shared[key], self.stream)
         self._agree()
         for key in shared:
-            if self._users(key):
+            if self._users(key) and key not in collective:
                 with self._blaming_users(key):
                     _add_up(self.shared[key], self.stream)
         for student in self._learning(waiting):

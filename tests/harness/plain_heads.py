@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness import distributed
 from harness.grid import resize
 from harness.heads import HeadBank, LinearHead, MapHead, Running, Training
 from harness.types import Batch, Points
@@ -62,6 +63,7 @@ def train(bank: HeadBank, stream: Sequence[Batch]) -> int:
     while again:
         for batch in stream:
             bank.update(batch)
+        distributed.add_up_mappings(bank.sums(), torch.device("cpu"))
         again = bank.end_pass()
         passes += 1
     return passes

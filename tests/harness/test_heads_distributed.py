@@ -36,13 +36,7 @@ def learn(n_images: int, skipped: tuple[int, ...], per_batch: int) -> Learnt:
     mine = [image(t) for t in range(n_images) if t not in skipped and distributed.is_mine(t)]
     bank = HeadBank(n_images, CPU)
     runs = [add(bank, *head) for head in MIX]
-    stream = batches(mine, per_batch)
-    for batch in stream:
-        bank.update(batch)
-    distributed.add_up_mappings(bank.sums(), CPU)
-    if bank.end_pass():
-        assert bank.sums() == ()
-        train(bank, stream)
+    train(bank, batches(mine, per_batch))
     return [{**run.weights, "bias": run.bias, "step": run.step_loss, "epoch": run.epoch_loss} for run in runs]
 
 
