@@ -71,7 +71,16 @@ def points_to_grid(
     return rows.T @ cols
 
 
+def blur_points(
+    row: NDArray[np.int32], col: NDArray[np.int32], size: tuple[int, int], sigma: float
+) -> Float[Tensor, "h w"]:
+    """The same at the stimulus' own resolution, float32: for few points several times faster than `blur`."""
+    rows = _seen_from(size[0], sigma, size[0], torch.float32)[torch.from_numpy(row).long()]
+    cols = _seen_from(size[1], sigma, size[1], torch.float32)[torch.from_numpy(col).long()]
+    return rows.T @ cols
+
+
 @lru_cache(maxsize=64)
-def _seen_from(length: int, sigma: float, target: int) -> Float[Tensor, "n target"]:
+def _seen_from(length: int, sigma: float, target: int, dtype: torch.dtype = torch.float64) -> Float[Tensor, "n target"]:
     """For a point on each pixel of an axis, its share in every cell."""
-    return (axis_operator(length, target) @ blur_operator(length, sigma)).T.contiguous()
+    return (axis_operator(length, target) @ blur_operator(length, sigma)).T.to(dtype).contiguous()

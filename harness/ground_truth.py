@@ -61,7 +61,10 @@ class Pool:
         images = self.n_images - leave_out
         pooled = self._blurred(batch.size, batch.sigma, grid)
         if leave_out:
-            own = blur_to_grid(batch.fixations.values.float(), batch.sigma, grid)
+            if grid == batch.size:
+                own = batch.density.values
+            else:
+                own = blur_to_grid(batch.fixations.values.float(), batch.sigma, grid)
             pooled = (pooled - own).clamp(min=0)
         # the uniform share keeps a fixation where nobody else looked from costing infinity
         pooled = pooled + max(images, 1) / (batch.size[0] * batch.size[1])

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.density import blur, points_to_grid
+from harness.density import blur, blur_points, points_to_grid
 from harness.metrics import Density, FixationCounts
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Size = tuple[int, int]
 """(height, width)."""
+FEW_POINTS = 600
+"""Up to so many points an image is blurred point by point; measured to pay below about 900 at 480x640."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ class Batch:
     @cached_property
     def density(self) -> Density:
         """The blurred points at the stimulus' own resolution, (b, H, W), summing to the number of points."""
+        if self.device.type == "cpu" and max(map(len, self.points), default=0) <= FEW_POINTS:
+            return Density(torch.stack([blur_points(p.row, p.col, self.size, self.sigma) for p in self.points]))
         return Density(blur(self.fixations.values.float(), self.sigma))
 
     def target(self, grid: Size | None = None) -> Float[Tensor, "b gh gw"]:

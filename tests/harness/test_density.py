@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from harness.density import blur, blur_operator, blur_to_grid, points_to_grid, sigma_for
+from harness.density import blur, blur_operator, blur_points, blur_to_grid, points_to_grid, sigma_for
 from harness.grid import resize
-from harness.types import Batch, Points
+from harness.types import FEW_POINTS, Batch, Points
 
 
 def counts(h: int, w: int, seed: int = 0) -> torch.Tensor:
@@ -106,3 +106,22 @@ def test_points_on_a_grid_are_their_counts_blurred_and_averaged(seed: int, n: in
     counts.index_put_((torch.from_numpy(row).long(), torch.from_numpy(col).long()), torch.ones(n).double(), True)
     expected = blur_to_grid(counts[None], sigma, grid)[0]
     torch.testing.assert_close(points_to_grid(row, col, size, sigma, grid), expected, rtol=1e-12, atol=1e-13)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 300))
+def test_blurred_points_are_their_counts_blurred(seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    size, sigma = (48, 64), 3.0
+    made = Points(*(rng.integers(0, high, n).astype(np.int32) for high in (*size, 3)))
+    expected = blur(made.counts(size).double()[None], sigma)[0]
+    found = blur_points(made.row, made.col, size, sigma)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_many_points_and_few_have_the_same_density() -> None:
+    rng = np.random.default_rng(0)
+    many = Points(*(rng.integers(0, high, FEW_POINTS + 1).astype(np.int32) for high in (24, 40, 3)))
+    few = Points(many.row[1:], many.col[1:], many.observer[1:])
+    last = Points(many.row[:1], many.col[:1], many.observer[:1])
+    whole, part, rest = (Batch((1,), (24, 40), (3, 5), (p,), {}, (0,), 2.0).density.values for p in (many, few, last))
+    torch.testing.assert_close(whole, part + rest, rtol=1e-4, atol=1e-5)
