@@ -12,10 +12,12 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from harness._backbone import LoadedBackbone
+from harness.batching import batch_size_for
 from harness.data.dataset import Dataset, Split
 from harness.data.images import read_image, resize_image
-from harness.group_run import stream_settings
+from harness.machine import stream_settings
 from harness.plan import Group, Plan
+from harness.precision import autocast
 from harness.stream import Stream, StreamSettings, prepare
 
 CPU = torch.device("cpu")
@@ -47,7 +49,7 @@ class Forward:
 def measure_forward(plan: Plan) -> Forward:
     """One pass over both splits in each way; loading the network and choosing kernels comes before the clock."""
     group = next(group for group in plan.groups if group.backbone is not None)
-    settings = stream_settings(plan.recipe, plan.reader)
+    settings = stream_settings(plan.recipe, plan.reader, CPU)
     splits = [plan.reader.read(split) for split in SPLITS]
     backbone = load(group, settings)
     names = [layer.name for layer in group.layers]
@@ -67,14 +69,14 @@ def load(group: Group, settings: StreamSettings) -> LoadedBackbone:
     """The group's network in the stream's precision and memory format."""
     assert group.backbone is not None
     backbone = group.backbone.load(CPU)
-    prepare(backbone, settings.precision)
+    prepare(backbone)
     return backbone
 
 
 def bare_pass(dataset: Dataset, settings: StreamSettings, backbone: LoadedBackbone, names: list[str]) -> float:
     """All images of a split through the network, batch by batch; returns the seconds without decoding."""
     files = _Decoded(dataset, settings, backbone)
-    loader = DataLoader(files, batch_size=settings.batch_size, num_workers=settings.workers)
+    loader = DataLoader(files, batch_size=batch_size(dataset, settings), num_workers=settings.workers)
     seconds = 0.0
     for pixels in loader:
         start = time.perf_counter()
@@ -86,14 +88,19 @@ def bare_pass(dataset: Dataset, settings: StreamSettings, backbone: LoadedBackbo
 @torch.no_grad()
 def through(pixels: Tensor, settings: StreamSettings, backbone: LoadedBackbone, names: list[str]) -> dict[str, Tensor]:
     """Bytes (b, 3, h, w) to native features (b, c, h, w) of the named layers."""
-    dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
-    x = backbone.preprocessing(pixels, dtype).contiguous(memory_format=torch.channels_last)
-    return dict(backbone.forward(x, names))
+    x = backbone.preprocessing(pixels, torch.float32).contiguous(memory_format=torch.channels_last)
+    with autocast(settings.precision, CPU):
+        return dict(backbone.forward(x, names))
 
 
 def decoded(dataset: Dataset, settings: StreamSettings, backbone: LoadedBackbone) -> list[Tensor]:
     """All images as bytes at the network's input size, batch by batch."""
-    return list(DataLoader(_Decoded(dataset, settings, backbone), batch_size=settings.batch_size))
+    return list(DataLoader(_Decoded(dataset, settings, backbone), batch_size=batch_size(dataset, settings)))
+
+
+def batch_size(dataset: Dataset, settings: StreamSettings) -> int:
+    """As many images at once as the stream takes."""
+    return settings.batch_size or batch_size_for(settings.input_for(dataset.size(0)), (), CPU)
 
 
 class _Decoded(TorchDataset[Tensor]):

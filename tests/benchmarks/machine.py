@@ -31,9 +31,16 @@ def fast_bf16() -> bool:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One thread for torch, BLAS and OpenMP in this process; processes that decode images are beside it."""
+    """One thread for torch, BLAS and OpenMP in this process; processes that decode images are beside it.
+
+    Freed pages are kept, as the command line has it: both sides of a ratio profit.
+    """
     import torch
     from threadpoolctl import threadpool_limits
+
+    from harness.allocator import keep_pages
+
+    keep_pages()
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)

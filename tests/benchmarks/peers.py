@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.grid import no_finer_than, resize
-from harness.group_run import stream_settings
-from harness.heads import LOSSES
+from harness.losses import LOSSES
+from harness.machine import stream_settings
 from harness.plan import Group, Plan
 from harness.stream import Stream
 from tests.benchmarks.forward import CPU, decoded, load, through
@@ -51,7 +51,7 @@ def naive_loop(job: Job, measured: int) -> Peer:
     """
     plan = plan_for(job, BOTH)
     group, sets = layer_sets(plan)
-    settings = stream_settings(plan.recipe, plan.reader)
+    settings = stream_settings(plan.recipe, plan.reader, CPU)
     backbone = load(group, settings)
     dataset = plan.reader.read("train")
     few = dataset.take(range(min(measured, len(dataset))))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.group_run import stream_settings
+from harness.machine import stream_settings
 from harness.plan import Plan
 from harness.readout import LinearReadout, load_readout
 from harness.results import read_cells
@@ -44,7 +44,7 @@ class Stored:
 def store(plan: Plan) -> Stored:
     """One pass of the training images through our own stream, kept on the fitting grid."""
     group, sets = layer_sets(plan)
-    settings = stream_settings(plan.recipe, plan.reader)
+    settings = stream_settings(plan.recipe, plan.reader, CPU)
     backbone = load(group, settings)
     dataset = plan.reader.read("train")
     start = time.perf_counter()

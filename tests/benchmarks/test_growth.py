@@ -17,6 +17,7 @@ ROUNDS = {64: 3, 256: 1, 1024: 1}
 VARIANT_SIZES = (64, 256)
 VARIANTS: dict[str, dict[str, Any]] = {
     "sgd, features kept in memory": {"cache": {"budget_gib": 8.0}},
+    "sgd, features kept on disk": {"cache": {"budget_gib": 8.0, "tiers": ["disk"]}},
     "sgd, network runs every epoch": {"cache": {"budget_gib": 0.0}},
 }
 
