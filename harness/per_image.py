@@ -82,7 +82,7 @@ class PerImage:
         return Counter(reason for words in self.unscored.values() for reason in words.split("; "))
 
     def merged(self, others: Iterable[PerImage], order: Sequence[int]) -> PerImage:
-        """Joined with what other processes scored, in the order of the dataset's ids."""
+        """Joined with what other processes scored, its images in this order: as if one process had met them so."""
         parts = [part for part in (self, *others) if len(part)]
         if not parts:
             return PerImage(self.metrics)
@@ -94,9 +94,9 @@ class PerImage:
             metric: np.concatenate([part.column(metric) for part in parts])[sorting].tolist()
             for metric in parts[0].metrics
         }
-        joined.append(ids[sorting].tolist(), scores, [""] * len(ids))
-        for part in parts:
-            joined.unscored |= part.unscored
+        why = {image: reason for part in parts for image, reason in part.unscored.items()}
+        sorted_ids = ids[sorting].tolist()
+        joined.append(sorted_ids, scores, [why.get(image, "") for image in sorted_ids])
         return joined
 
     def table(self, cell_key: str) -> pa.Table:
