@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from sys import intern
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -58,7 +59,8 @@ class PerImage:
         self._ids.extend(ids)
         for metric, column in self._columns.items():
             column.extend(scores[metric])
-        self.unscored |= {image: reason for image, reason in zip(ids, reasons, strict=True) if reason}
+        # few different reasons, in many images: kept, and sent to other processes, once each
+        self.unscored |= {image: intern(reason) for image, reason in zip(ids, reasons, strict=True) if reason}
 
     def column(self, metric: str) -> NDArray[np.float64]:
         """One metric's scores, in the order of `ids`."""
@@ -100,13 +102,13 @@ class PerImage:
         return joined
 
     def table(self, cell_key: str) -> pa.Table:
-        """As rows of per_image.parquet."""
+        """As rows of per_image.parquet; a missing score is null, which every reader leaves out of a mean."""
         import pyarrow as pa
 
         columns: dict[str, Any] = {
             "cell_key": pa.array([cell_key] * len(self), pa.string()),
             "image_id": pa.array(self.ids, pa.int64()),
-            **{metric: pa.array(self.column(metric), pa.float64(), from_pandas=False) for metric in self._columns},
+            **{metric: pa.array(self.column(metric), pa.float64(), from_pandas=True) for metric in self._columns},
             "unscored": pa.array([self.unscored.get(image) for image in self._ids], pa.string()),
         }
         return pa.table(columns)
