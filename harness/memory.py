@@ -61,8 +61,10 @@ def estimate(group: Group, recipe: Recipe, train: Dataset, settings: StreamSetti
 def _batch_bytes(group: Group, train: Dataset, settings: StreamSettings, device: torch.device) -> int:
     size = max((train.size(i) for i in range(len(train))), key=lambda s: s[0] * s[1], default=(0, 0))
     input_size, grid = settings.input_for(size), settings.grid_for(size)
-    images = settings.batch_size or batch_size_for(input_size, group.layers, device)
-    return images * (forward_bytes(input_size, group.layers) + feature_bytes(group.layers, input_size, grid))
+    images = settings.batch_size or batch_size_for(input_size, group.layers, device, settings.precision)
+    return images * (
+        forward_bytes(input_size, group.layers, settings.precision) + feature_bytes(group.layers, input_size, grid)
+    )
 
 
 LATER = 350 * 2**20

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 
-if TYPE_CHECKING:
-    Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16"]
 
 FAST_ON_CPU = ("avx512_bf16", "amx_bf16", "bf16")
 """What a processor calls its bf16 products: AVX512-BF16, AMX, ARMv8.6."""

@@ -172,7 +172,8 @@ class Stream:
         """At most so many images of that image's size at once."""
         if self.settings.batch_size is not None:
             return self.settings.batch_size
-        return batch_size_for(self.settings.input_for(self.dataset.size(row)), self.layers, self.device)
+        size = self.settings.input_for(self.dataset.size(row))
+        return batch_size_for(size, self.layers, self.device, self.settings.precision)
 
     def _note_bad(self, bad: Sequence[tuple[Place, Exception]]) -> None:
         for place, error in bad:

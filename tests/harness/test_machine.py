@@ -45,7 +45,7 @@ def test_batch_size_is_the_recipes_or_none() -> None:
 
 @given(st.integers(16, 2000), st.integers(16, 2000), st.integers(0, 2**37))
 def test_batch_size_fits_into_free_memory(height: int, width: int, free: int) -> None:
-    size = batch_size_for((height, width), STAGES, torch.device("cuda"), free)
+    size = batch_size_for((height, width), STAGES, torch.device("cuda"), "fp32", free)
     assert 1 <= size <= BLOCK
     if size > 1:
         assert size * forward_bytes((height, width), STAGES) <= free
