@@ -56,13 +56,16 @@ class Scores:
         return {metric.name: self.per_image.mean(metric.name) for metric in metrics}
 
     def merged(self, others: Sequence[Scores], order: Sequence[int]) -> Scores:
-        """Joined with what other processes found out about the same readout; the time is this process' own."""
+        """Joined with what other processes found out about the same readout, in the order in which one process meets
+        the images; the time is this process' own."""
         everybody = (self, *others)
+        predictions = {image: map_ for scores in everybody for image, map_ in scores.predictions.items()}
+        densities = {image: map_ for scores in everybody for image, map_ in scores.densities.items()}
         return Scores(
             per_image=self.per_image.merged([other.per_image for other in others], order),
             n_constant=sum(scores.n_constant for scores in everybody),
-            predictions={image: map_ for scores in everybody for image, map_ in scores.predictions.items()},
-            densities={image: map_ for scores in everybody for image, map_ in scores.densities.items()},
+            predictions={image: predictions[image] for image in order if image in predictions},
+            densities={image: densities[image] for image in order if image in densities},
             error=next((scores.error for scores in everybody if scores.error is not None), None),
             watch=self.watch,
         )
@@ -93,7 +96,7 @@ def evaluate(
                 truth.prepare({need for metric in metrics for need in metric.needs})
                 _side_by_side(threads, [partial(desk.score, batch, truth, metrics, pictured) for desk in desks])
                 bar.advance(len(batch))
-    return _joined({desk.key: desk.scores for desk in desks}, stream.dataset.ids.tolist())
+    return _joined({desk.key: desk.scores for desk in desks}, stream.ids_of_a_pass())
 
 
 def _joined(mine: dict[str, Scores], order: Sequence[int]) -> dict[str, Scores]:

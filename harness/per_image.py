@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from sys import intern
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -58,7 +59,8 @@ class PerImage:
         self._ids.extend(ids)
         for metric, column in self._columns.items():
             column.extend(scores[metric])
-        self.unscored |= {image: reason for image, reason in zip(ids, reasons, strict=True) if reason}
+        # few different reasons, in many images: kept, and sent to other processes, once each
+        self.unscored |= {image: intern(reason) for image, reason in zip(ids, reasons, strict=True) if reason}
 
     def column(self, metric: str) -> NDArray[np.float64]:
         """One metric's scores, in the order of `ids`."""
@@ -82,7 +84,7 @@ class PerImage:
         return Counter(reason for words in self.unscored.values() for reason in words.split("; "))
 
     def merged(self, others: Iterable[PerImage], order: Sequence[int]) -> PerImage:
-        """Joined with what other processes scored, in the order of the dataset's ids."""
+        """Joined with what other processes scored, its images in this order: as if one process had met them so."""
         parts = [part for part in (self, *others) if len(part)]
         if not parts:
             return PerImage(self.metrics)
@@ -94,19 +96,19 @@ class PerImage:
             metric: np.concatenate([part.column(metric) for part in parts])[sorting].tolist()
             for metric in parts[0].metrics
         }
-        joined.append(ids[sorting].tolist(), scores, [""] * len(ids))
-        for part in parts:
-            joined.unscored |= part.unscored
+        why = {image: reason for part in parts for image, reason in part.unscored.items()}
+        sorted_ids = ids[sorting].tolist()
+        joined.append(sorted_ids, scores, [why.get(image, "") for image in sorted_ids])
         return joined
 
     def table(self, cell_key: str) -> pa.Table:
-        """As rows of per_image.parquet."""
+        """As rows of per_image.parquet; a missing score is null, which every reader leaves out of a mean."""
         import pyarrow as pa
 
         columns: dict[str, Any] = {
             "cell_key": pa.array([cell_key] * len(self), pa.string()),
             "image_id": pa.array(self.ids, pa.int64()),
-            **{metric: pa.array(self.column(metric), pa.float64(), from_pandas=False) for metric in self._columns},
+            **{metric: pa.array(self.column(metric), pa.float64(), from_pandas=True) for metric in self._columns},
             "unscored": pa.array([self.unscored.get(image) for image in self._ids], pa.string()),
         }
         return pa.table(columns)

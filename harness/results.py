@@ -20,6 +20,7 @@ from harness.recipe import Recipe
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow.parquet as pq
 
     from harness.plan import Cell
 
@@ -135,7 +136,8 @@ class ResultsFolder:
         self.folder = folder
         self._rows: list[dict[str, Any]] = []
         self._per_image: list[tuple[str, PerImage]] = []
-        self._has_per_image = False
+        self._written = 0
+        """Rows of this run in per_image.parquet."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -182,17 +184,17 @@ class ResultsFolder:
 
         path = self.folder / PER_IMAGE
         tables = [per_image.table(key) for key, per_image in self._per_image if len(per_image)]
-        if not tables and self._has_per_image:
+        if not tables and self._written:
             return
         with replacing(path) as temporary, ExitStack() as files:
-            earlier = files.enter_context(pq.ParquetFile(path)) if self._has_per_image else None
+            earlier = files.enter_context(_as_written(path, self._written)) if self._written else None
             schemas = [table.schema for table in tables or [PerImage().table("")]]
             schema = pa.unify_schemas([*([earlier.schema_arrow] if earlier is not None else []), *schemas])
             writer = files.enter_context(pq.ParquetWriter(temporary, schema))
             written = map(earlier.read_row_group, range(earlier.num_row_groups)) if earlier is not None else ()
             for table in chain(written, tables):
                 writer.write_table(pa.concat_tables([schema.empty_table(), table], promote_options="default"))
-        self._per_image, self._has_per_image = [], bool(tables) or self._has_per_image
+        self._per_image, self._written = [], self._written + sum(map(len, tables))
 
     def write_pairs(self, pairs: pd.DataFrame) -> None:
         """The paired tests between cells, one row a pair."""
@@ -216,6 +218,20 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _as_written(path: Path, rows: int) -> pq.ParquetFile:
+    """A table to add to; raises ResultsError where it is no longer what this run wrote."""
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"cannot read back {path}, which this run wrote: {error}") from error
+    if file.metadata.num_rows != rows:
+        file.close()
+        raise ResultsError(f"somebody else changed {path} during this run; give every run an --out of its own")
+    return file
 
 
 def read_cells(folder: Path) -> pd.DataFrame:

@@ -111,15 +111,21 @@ class Stream:
 
         The order is seeded by `epoch`; `epoch=None` keeps the dataset's order as far as sizes allow.
         """
-        chosen = range(len(self.dataset)) if rows is None else rows
-        order = blocks(chosen, self.dataset.size, self.folds, self.settings.seed, epoch)
-        plan = my_batches(order, self._batch_size)
+        plan = my_batches(self._blocks(epoch, rows), self._batch_size)
         if self.backbone is None:
             yield from (self._batch(places, {}) for places in plan)
         elif self.cache is not None and self.cache.complete:
             yield from self._from_cache(self.cache, plan)
         else:
             yield from self._through_backbone(plan, self.cache if rows is None else None)
+
+    def ids_of_a_pass(self) -> list[int]:
+        """All images in the order of `batches()` where one process reads them all."""
+        return [int(self.dataset.ids[place.row]) for block in self._blocks() for place in block]
+
+    def _blocks(self, epoch: int | None = None, rows: Sequence[int] | None = None) -> list[list[Place]]:
+        chosen = range(len(self.dataset)) if rows is None else rows
+        return blocks(chosen, self.dataset.size, self.folds, self.settings.seed, epoch)
 
     def _from_cache(self, cache: FeatureCache, plan: list[list[Place]]) -> Iterator[Batch]:
         for places in plan:

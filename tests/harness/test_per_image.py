@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness._probe import Context, Probe, Trainer
+from harness.errors import ResultsError
 from harness.per_image import PerImage
 from harness.plan import NO_BACKBONE, Cell
 from harness.results import CellResult, ResultsFolder, read_per_image
@@ -105,6 +106,8 @@ def test_types_do_not_depend_on_what_the_first_cell_lacks(tmp_path: Path) -> Non
     assert found.dtypes[["image_id", "cc", "nss"]].astype(str).tolist() == ["int64", "float64", "float64"]
     assert found.unscored.tolist()[1:] == ["cc: why", "nss: why"]
     assert pd.isna(found.unscored[0])
+    on_disk = pq.read_table(tmp_path / "per_image.parquet")
+    assert [on_disk.column(name).null_count for name in ("cc", "nss", "unscored")] == [1, 1, 1]
     ResultsFolder(tmp_path).flush()  # another run into the folder begins anew
     assert len(read_per_image(tmp_path)) == 0
 
@@ -123,3 +126,25 @@ def test_an_interrupted_write_leaves_the_earlier_rows(tmp_path: Path, monkeypatc
         folder.flush()
     assert read_per_image(tmp_path).cell_key.tolist() == ["a"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cells.parquet", "per_image.parquet"]
+
+
+def test_a_table_that_somebody_else_changed_is_not_added_to(tmp_path: Path) -> None:
+    ours, theirs = ResultsFolder(tmp_path), ResultsFolder(tmp_path)
+    for folder, ids in ((ours, [1]), (theirs, [1, 2])):
+        folder.add(result(f"{len(ids)} images", made({1: (0.5, 1.0), 2: (0.25, 1.0)}, ids)))
+        folder.flush()
+    for folder in (ours, theirs):
+        folder.add(result("more", made({1: (0.5, 1.0)}, [1])))
+    with pytest.raises(ResultsError, match=r"somebody else changed .*per_image\.parquet"):
+        ours.flush()
+    assert read_per_image(tmp_path).cell_key.tolist() == ["2 images"] * 2
+    (tmp_path / "per_image.parquet").write_bytes(b"PAR1, but not for long")
+    with pytest.raises(ResultsError, match=r"cannot read back .*per_image\.parquet"):
+        theirs.flush()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cells.parquet", "per_image.parquet"]
+
+
+def test_it_travels_small_also_where_no_image_has_a_score() -> None:
+    ids = list(range(5000))
+    found = made(dict.fromkeys(ids, (math.nan, math.nan)), ids)
+    assert len(pickle.dumps(found)) < 5000 * (3 * 8 + 12)
