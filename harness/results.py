@@ -21,7 +21,7 @@ from harness.recipe import Recipe
 if TYPE_CHECKING:
     import pandas as pd
 
-    from harness.plan import Cell
+    from harness.cells import Cell
 
 Status = Literal["finished", "failed", "skipped"]
 CELLS, PER_IMAGE, PAIRS = "cells.parquet", "per_image.parquet", "pairs.parquet"

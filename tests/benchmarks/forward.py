@@ -12,10 +12,11 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from harness._backbone import LoadedBackbone
+from harness.cells import Group
 from harness.data.dataset import Dataset, Split
 from harness.data.images import read_image, resize_image
 from harness.group_run import stream_settings
-from harness.plan import Group, Plan
+from harness.plan import Plan
 from harness.stream import Stream, StreamSettings, prepare
 
 CPU = torch.device("cpu")
