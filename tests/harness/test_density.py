@@ -106,3 +106,13 @@ def test_points_on_a_grid_are_their_counts_blurred_and_averaged(seed: int, n: in
     counts.index_put_((torch.from_numpy(row).long(), torch.from_numpy(col).long()), torch.ones(n).double(), True)
     expected = blur_to_grid(counts[None], sigma, grid)[0]
     torch.testing.assert_close(points_to_grid(row, col, size, sigma, grid), expected, rtol=1e-12, atol=1e-13)
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 10)), max_size=20), min_size=1, max_size=4))
+def test_a_batch_counts_as_its_images_do(gaze: list[list[tuple[int, int]]]) -> None:
+    each = tuple(points([row for row, _ in one], [col for _, col in one]) for one in gaze)
+    n = len(each)
+    batch = Batch(tuple(range(n)), size=(7, 11), grid=(2, 3), points=each, features={}, folds=(0,) * n, sigma=1.0)
+    counts = batch.fixations.values
+    assert counts.dtype == torch.int32
+    assert torch.equal(counts, torch.stack([p.counts((7, 11)) for p in each]))
