@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from backbones._tensors import Tensors, digest, read_tensors
@@ -173,6 +172,8 @@ def _npm(folder: Path, *arguments: str) -> None:
 
 def _keep(tensors: Tensors) -> None:
     """Both files replaced whole, tensors first, so that a reader never meets half of either."""
+    from safetensors.torch import save_file
+
     path = cache_file()
     stated: dict[str, Any] = {
         "source": SOURCE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -45,16 +46,17 @@ class Positions:
 
 def carry(fine: Float[Tensor, "c n h w"], coarse: Size, grid: Size) -> Float[Tensor, "c n ch cw"]:
     """U_coarse' U_fine X_fine, axis by axis."""
-    rows, cols = (_normal_operator(coarse[i], fine.shape[-2 + i], grid[i], fine) for i in (0, 1))
+    rows, cols = (_normal_operator(coarse[i], fine.shape[-2 + i], grid[i], fine.dtype, fine.device) for i in (0, 1))
     if cols is not None:
         fine = fine @ cols.T
     return fine if rows is None else rows @ fine
 
 
-def _normal_operator(coarse: int, fine: int, grid: int, like: Tensor) -> Tensor | None:
+@lru_cache(maxsize=256)
+def _normal_operator(coarse: int, fine: int, grid: int, dtype: torch.dtype, device: torch.device) -> Tensor | None:
     if coarse == fine == grid:
         return None
-    return (axis_operator(coarse, grid).T @ axis_operator(fine, grid)).to(like.device, like.dtype)
+    return (axis_operator(coarse, grid).T @ axis_operator(fine, grid)).to(device, dtype)
 
 
 def add_products(total: Float[Tensor, "a b"], first: Tensor, second: Tensor, symmetric: bool) -> None:

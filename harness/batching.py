@@ -36,7 +36,9 @@ def batch_size_for(
     if free is None:
         if device.type != "cuda":
             return 8
-        free = torch.cuda.mem_get_info(device)[0]
+        # what torch has taken from the driver and holds empty is free too
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        free = torch.cuda.mem_get_info(device)[0] + held
     return min(BLOCK, max(1, int(SHARE * free / max(1, forward_bytes(input_size, layers, precision)))))
 
 

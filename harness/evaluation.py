@@ -162,7 +162,7 @@ class _Desk:
         self, maps: Tensor, batch: Batch, truth: GroundTruth, metrics: Sequence[Metric]
     ) -> dict[str, list[float]]:
         ranks = rank(maps, truth.fixations) if any(metric.shares_ranks for metric in metrics) else None
-        values = {}
+        found = []
         for metric in metrics:
             given = [getattr(truth, need) for need in metric.needs if need != "generator"]
             if metric.scores == "log_density":
@@ -174,8 +174,9 @@ class _Desk:
                 result = self._seeded(metric, maps, given, batch)
             else:
                 result = metric.function(maps, *given, **({"ranks": ranks} if metric.shares_ranks else {}))
-            values[metric.name] = [float(value) for value in result.tolist()]
-        return values
+            found.append(result.to(maps.device, torch.float64))
+        columns = torch.stack(found).tolist() if found else []  # once for all: each would be a wait for the device
+        return {metric.name: column for metric, column in zip(metrics, columns, strict=True)}
 
     def _log_density(self, maps: Tensor, batch: Batch) -> Tensor | None:
         own = self.readout.log_density(batch)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from harness.cells import NO_BACKBONE, Cell
 from harness.errors import RecipeError, ResultsError
 from harness.evaluation import stimulus_maps
 from harness.machine import choose_device, stream_settings
-from harness.plan import NO_BACKBONE, Cell, make_plan
+from harness.plan import make_plan
 from harness.predictions import FORMATS, writer_for
 from harness.readout import Readout, load_readout
 from harness.recipe import load_recipe

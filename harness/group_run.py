@@ -28,8 +28,9 @@ from harness.units import gib
 
 if TYPE_CHECKING:
     from harness._backbone import LoadedBackbone
+    from harness.cells import Cell, Group
     from harness.data.dataset import Dataset
-    from harness.plan import Cell, Group, Plan
+    from harness.plan import Plan
     from harness.progress import Progress
     from harness.results import ResultsFolder
 

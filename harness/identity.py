@@ -16,8 +16,8 @@ from harness.metrics import Metric
 
 if TYPE_CHECKING:
     from harness._backbone import LoadedBackbone
+    from harness.cells import Cell
     from harness.data.dataset import Dataset
-    from harness.plan import Cell
     from harness.recipe import Recipe
 
 SCORING_VERSION = 2

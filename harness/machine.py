@@ -9,7 +9,7 @@ import torch
 
 from harness.distributed import local_rank, local_size
 from harness.errors import RecipeError
-from harness.precision import resolve
+from harness.precision import resolve, whole_float32
 from harness.stream import StreamSettings
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def choose_device(name: str) -> torch.device:
         device = torch.device("cuda", local_rank()) if name == "cuda" else torch.device(name)
         if device.type == "cuda":
             torch.cuda.set_device(device)
+            whole_float32()
         torch.empty(1, device=device)
     except Exception as error:
         raise RecipeError(f"device: {name!r} cannot be used here ({error}); try auto or cpu") from error

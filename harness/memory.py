@@ -18,8 +18,8 @@ from harness.stream import Stream, StreamSettings
 from harness.training import Classroom
 
 if TYPE_CHECKING:
+    from harness.cells import Group
     from harness.data.dataset import Dataset
-    from harness.plan import Group
     from harness.recipe import Recipe
 
 

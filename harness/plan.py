@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness._backbone import BACKBONES, Backbone
 from harness._probe import PROBES, Probe
+from harness.cells import NO_BACKBONE, Cell, Group
 from harness.data.dataset import DATASETS, DatasetReader
 from harness.errors import RecipeError
 from harness.metric_registry import METRICS
@@ -22,57 +23,6 @@ from harness.registry import Registry
 from harness.types import LayerSpec
 
 P = TypeVar("P")
-NO_BACKBONE = "none"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One point of the matrix, before its weights and data are known."""
-
-    dataset: str
-    backbone: str
-    weights: str
-    """As the recipe asks for them; the result's row has what they resolved to."""
-    layer_set: str
-    """The label, e.g. "layer3", "layer2+layer3", "all"."""
-    layers: tuple[LayerSpec, ...]
-    probe_label: str
-    probe: Probe
-    seed: int
-    skip: str | None = None
-
-    @property
-    def label(self) -> str:
-        """How people name it."""
-        if self.backbone == NO_BACKBONE:
-            return self.probe_label
-        return f"{self.backbone}/{self.weights} · {self.layer_set} · {self.probe_label}"
-
-
-@dataclass(frozen=True)
-class Group:
-    """Cells fed by the same passes: those of one backbone, or those that need no network."""
-
-    backbone: Backbone | None
-    cells: tuple[Cell, ...]
-
-    @property
-    def runnable(self) -> tuple[Cell, ...]:
-        """Cells that are not skipped."""
-        return tuple(cell for cell in self.cells if cell.skip is None)
-
-    @property
-    def layers(self) -> tuple[LayerSpec, ...]:
-        """Every layer some cell reads, shallow to deep."""
-        if self.backbone is None:
-            return ()
-        wanted = {layer.name for cell in self.runnable for layer in cell.layers}
-        return tuple(layer for layer in self.backbone.available_layers() if layer.name in wanted)
-
-    @property
-    def passes(self) -> int:
-        """Passes over the training images that its probes expect to ask for."""
-        return max((cell.probe.passes() for cell in self.runnable), default=0)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,12 @@ def has_fast_bf16(device: torch.device) -> bool:
     return bool(ask is not None and ask())
 
 
+def whole_float32() -> None:
+    """float32 products in float32, of this process: TF32 would cut statistics and fp32 networks to three digits."""
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+
+
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
     """Convolutions and products in bf16, normalisation in fp32; weights stay as they are."""
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow.parquet as pq
 
-    from harness.plan import Cell
+    from harness.cells import Cell
 
 Status = Literal["finished", "failed", "skipped"]
 CELLS, PER_IMAGE, PAIRS = "cells.parquet", "per_image.parquet", "pairs.parquet"

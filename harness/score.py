@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from harness._probe import Context, Probe
+from harness.cells import NO_BACKBONE, Cell
 from harness.data.dataset import DATASETS, Dataset
 from harness.density import SIGMA_AT_480, TRUNCATE
 from harness.environment import describe_environment
@@ -20,7 +21,7 @@ from harness.identity import SCORING_VERSION, cell_key
 from harness.machine import choose_device, stream_settings
 from harness.metric_registry import METRICS
 from harness.metrics import Metric
-from harness.plan import NO_BACKBONE, Cell, Plan, build
+from harness.plan import Plan, build
 from harness.predictions import Checked, Found, StoredReadout, check_maps, find_maps
 from harness.recipe import load_recipe, override_key, parse_recipe, recipe_names
 from harness.results import RECIPE, CellResult, ResultsFolder, replace

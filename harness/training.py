@@ -19,7 +19,7 @@ from harness.stream import Stream
 from harness.timing import Stopwatch
 
 if TYPE_CHECKING:
-    from harness.plan import Cell
+    from harness.cells import Cell
     from harness.progress import Progress
 
 log = logging.getLogger("salprobe")

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
+from harness.cells import NO_BACKBONE
 from harness.errors import SalprobeError
-from harness.plan import NO_BACKBONE
 from harness.results import RECIPE, interval_columns, read_cells, share_columns
 from reports._pairs import read_tests
 

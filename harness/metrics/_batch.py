@@ -67,9 +67,11 @@ def centred(x: Float[Tensor, "b n"]) -> tuple[Float[Tensor, "b n"], Float[Tensor
 
 def mean_at(values: Float[Tensor, "b k"], count: Int64[Tensor, "b k"]) -> Float[Tensor, " b"]:
     """The mean of the values at fixated pixels, each counted as often as it was looked at, float64."""
-    # without the padding, whose length would change the order of the sum and so the last digit
-    used = int((count > 0).sum(1).max())
-    values, count = values[:, :used].double(), count[:, :used]
+    if count.device.type == "cpu":
+        # without the padding, whose length would change the order of the sum and so the last digit
+        used = int((count > 0).sum(1).max())
+        values, count = values[:, :used], count[:, :used]
+    values = values.double()
     return torch.where(count > 0, values * count, 0.0).sum(1) / count.sum(1)
 
 

@@ -37,7 +37,8 @@ def why_unscored(
             causes.append(("constant ground truth", constant(truth)))
     if name == "sim":
         causes.append(("constant prediction", constant(maps)))
-    return [_first(causes, i) for i in range(len(maps))]
+    known = [(words, applies.tolist()) for words, applies in causes]
+    return [_first(known, i) for i in range(len(maps))]
 
 
 def constant(maps: Float[Tensor, "b h w"]) -> Bool[Tensor, " b"]:
@@ -46,5 +47,5 @@ def constant(maps: Float[Tensor, "b h w"]) -> Bool[Tensor, " b"]:
     return (low == high)[:, 0]
 
 
-def _first(causes: list[tuple[str, Tensor]], image: int) -> str | None:
+def _first(causes: list[tuple[str, list[bool]]], image: int) -> str | None:
     return next((words for words, applies in causes if applies[image]), None)

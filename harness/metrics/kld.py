@@ -36,7 +36,7 @@ def _kld(p: Float[Tensor, "b n"], d: Float[Tensor, "b n"]) -> Float[Tensor, " b"
 def _distribution(x: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
     low, high = extent(x)
     shift = low.clamp(max=0)
-    if (high == shift).any():
+    if x.device.type != "cpu" or (high == shift).any():  # to ask would be to wait for the device
         x = torch.where(high == shift, shift + 1, x)
     shifted = x - shift
     total = shifted.sum(1, keepdim=True)

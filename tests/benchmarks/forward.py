@@ -13,10 +13,11 @@ from torch.utils.data import Dataset as TorchDataset
 
 from harness._backbone import LoadedBackbone
 from harness.batching import batch_size_for
+from harness.cells import Group
 from harness.data.dataset import Dataset, Split
 from harness.data.images import read_image, resize_image
 from harness.machine import stream_settings
-from harness.plan import Group, Plan
+from harness.plan import Plan
 from harness.precision import autocast
 from harness.stream import Stream, StreamSettings, prepare
 

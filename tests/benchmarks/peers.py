@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from harness.cells import Group
 from harness.grid import no_finer_than, resize
 from harness.losses import LOSSES
 from harness.machine import stream_settings
-from harness.plan import Group, Plan
+from harness.plan import Plan
 from harness.stream import Stream
 from tests.benchmarks.forward import CPU, decoded, load, through
 from tests.benchmarks.workload import EPOCHS, Job, measure, plan_for, sgd

@@ -125,3 +125,13 @@ def test_many_points_and_few_have_the_same_density() -> None:
     last = Points(many.row[:1], many.col[:1], many.observer[:1])
     whole, part, rest = (Batch((1,), (24, 40), (3, 5), (p,), {}, (0,), 2.0).density.values for p in (many, few, last))
     torch.testing.assert_close(whole, part + rest, rtol=1e-4, atol=1e-5)
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 10)), max_size=20), min_size=1, max_size=4))
+def test_a_batch_counts_as_its_images_do(gaze: list[list[tuple[int, int]]]) -> None:
+    each = tuple(points([row for row, _ in one], [col for _, col in one]) for one in gaze)
+    n = len(each)
+    batch = Batch(tuple(range(n)), size=(7, 11), grid=(2, 3), points=each, features={}, folds=(0,) * n, sigma=1.0)
+    counts = batch.fixations.values
+    assert counts.dtype == torch.int32
+    assert torch.equal(counts, torch.stack([p.counts((7, 11)) for p in each]))

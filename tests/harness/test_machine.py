@@ -56,3 +56,16 @@ def test_devices() -> None:
     assert choose_device("cpu") == CPU
     with pytest.raises(RecipeError, match="device: 'toaster'"):
         choose_device("toaster")
+
+
+def test_float32_means_float32() -> None:
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    try:
+        torch.set_float32_matmul_precision("high")
+        precision.whole_float32()
+        assert torch.get_float32_matmul_precision() == "highest"
+        assert not torch.backends.cudnn.allow_tf32
+        assert not torch.backends.cuda.matmul.allow_tf32
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]

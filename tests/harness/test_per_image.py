@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness._probe import Context, Probe, Trainer
+from harness.cells import NO_BACKBONE, Cell
 from harness.errors import ResultsError
 from harness.per_image import PerImage
-from harness.plan import NO_BACKBONE, Cell
 from harness.results import CellResult, ResultsFolder, read_per_image
 
 scores = st.one_of(st.floats(-5, 5), st.just(math.nan))

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from harness._probe import Context, Probe, Trainer
+from harness.cells import NO_BACKBONE, Cell
 from harness.errors import TrackingError
-from harness.plan import NO_BACKBONE, Cell
 from harness.recipe import parse_recipe
 from harness.results import CellResult, ResultsFolder, RunRecord
 from harness.tracking import MlflowObserver, store_uri, ui_command

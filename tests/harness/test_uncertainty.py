@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from harness._probe import Context, Probe, Trainer
+from harness.cells import NO_BACKBONE, Cell
 from harness.environment import describe_environment
 from harness.errors import RecipeError, ResultsError
 from harness.metric_registry import METRICS
 from harness.per_image import PerImage
-from harness.plan import NO_BACKBONE, Cell
 from harness.recipe import load_recipe, parse_recipe
 from harness.results import CellResult, ResultsFolder, RunRecord, read_cells, read_pairs
 from harness.statistics import bootstrap_interval, seed_from, share_of_range

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from harness._probe import Context, Probe, Trainer
+from harness.cells import NO_BACKBONE, Cell
 from harness.metric_registry import METRICS as REGISTRY
 from harness.per_image import PerImage
-from harness.plan import NO_BACKBONE, Cell
 from harness.recipe import parse_recipe
 from harness.results import CellResult, ResultsFolder, Status
 from harness.uncertainty import Uncertainty
