@@ -17,7 +17,8 @@ from harness.data.dataset import Dataset, Split
 from harness.types import Size
 
 QUALITY = 90
-OCTAVES = 7
+OCTAVES, AMPLITUDE, FALL = 8, 26.0, 1.2
+"""Of the noise: about as steep as natural pictures, some 95 kB a file at 480x640."""
 DISCS = 6
 OBSERVERS = 12
 AT_THE_CENTRE = 0.3
@@ -75,11 +76,11 @@ def stand_in(split: Split, scenes: list[Scene], n: int, size: Size, points: int,
 
 
 def _picture(scene: Scene, size: Size, random: np.random.Generator) -> Image.Image:
-    """Octaves of noise whose amplitude falls by half each, with discs and boxes of one colour on them."""
+    """Octaves of noise, with discs and boxes of one colour on them."""
     height, width = size
     total = np.zeros((height, width, 3))
     for octave in range(OCTAVES):
-        cells = random.standard_normal((3 * 2**octave, 4 * 2**octave, 3)) * 48 / 2**octave
+        cells = random.standard_normal((3 * 2**octave, 4 * 2**octave, 3)) * AMPLITUDE / FALL**octave
         planes = [Image.fromarray(cells[..., c].astype(np.float32)).resize((width, height), 3) for c in range(3)]
         total += np.stack([np.asarray(plane) for plane in planes], axis=-1)
     image = Image.fromarray((128 + total).clip(0, 255).astype(np.uint8))
