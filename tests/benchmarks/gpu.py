@@ -29,7 +29,15 @@ from harness.types import Size
 from tests.benchmarks import published
 from tests.benchmarks.gpu_agreement import checks, failures
 from tests.benchmarks.gpu_card import RATED, matmul_rate
-from tests.benchmarks.gpu_forward import BACKBONE, Setup, flops_an_image, layers_named, network_only, passes
+from tests.benchmarks.gpu_forward import (
+    BACKBONE,
+    Setup,
+    flops_an_image,
+    layers_named,
+    network_only,
+    passes,
+    tried_kernels,
+)
 from tests.benchmarks.gpu_maps import inputs, maps_a_second
 from tests.benchmarks.gpu_matrix import Work, probes, run_matrix
 from tests.benchmarks.gpu_standins import Scene, stand_in, write_scenes
@@ -127,6 +135,10 @@ def forward(bench: Bench) -> Iterator[Entry]:
         "decoded_stream_images_per_s": len(some) / with_decoding.stream,
         **with_decoding.details(),
     }
+    if bench.device.type == "cuda":
+        details["images_per_s_by_batch"] = {n: network_only(bench.train, bench.setup, a.rounds, n) for n in (8, 16, 64)}
+        with tried_kernels():
+            details["images_per_s_with_cudnn_benchmark"] = network_only(bench.train, bench.setup, a.rounds)
     if a.compile:
         compiled = replace(bench.setup, settings=replace(bench.setup.settings, compile=True))
         details["compiled_images_per_s"] = network_only(bench.train, compiled, a.rounds)

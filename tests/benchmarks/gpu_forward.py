@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -79,11 +80,22 @@ def pixels_of(dataset: Dataset, n: int, device: torch.device) -> Tensor:
     return torch.stack(images).to(device)
 
 
-def network_only(dataset: Dataset, setup: Setup, rounds: int) -> float:
+def network_only(dataset: Dataset, setup: Setup, rounds: int, at_once: int | None = None) -> float:
     """Images a second through preprocessing and network, the images already on the device."""
     backbone = setup.load()
-    pixels = pixels_of(dataset, min(len(dataset), setup.batch_size(dataset)), setup.device)
+    pixels = pixels_of(dataset, min(len(dataset), at_once or setup.batch_size(dataset)), setup.device)
     return len(pixels) / seconds(lambda: through(backbone, pixels, setup), setup.device, rounds)
+
+
+@contextmanager
+def tried_kernels() -> Iterator[None]:
+    """Inside, cuDNN tries its convolutions on each new shape and keeps the fastest."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def flops_an_image(dataset: Dataset, setup: Setup) -> int:
