@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 BAND_FEATURES, BAND_ALPHAS = 256, 5
 """From so many on, reducing to a band (on a CPU as dear as three to five Cholesky factors) beats one for each alpha."""
+DEAD = 5e-6
+"""A feature whose variance is a smaller share of its second moment is constant: float32 products of a constant leave up
+to 1.5e-6 (measured), which standardising would blow up to a feature of noise."""
 ROWS = 64
 """Rows of a matrix that are worked on together while they are in the cache."""
 
@@ -86,8 +89,7 @@ def _solve(
     mean, target_mean = equations.m / n, equations.y / n
     second = equations.G.diagonal() / n
     variance = second - mean**2
-    # below the rounding of the second moment there is no variance to speak of
-    alive = variance > 1e-10 * second.abs() + 1e-300
+    alive = variance > DEAD * second.abs() + 1e-300
     scale = torch.where(alive, variance.clamp(min=1e-300).rsqrt(), 0.0)
     right = scale[:, None] * (equations.c / n - mean[:, None] * target_mean[None, :])
     _standardise(equations.G, mean, scale, n)

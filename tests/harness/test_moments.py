@@ -240,3 +240,19 @@ def test_float32_is_good_enough_for_predictions() -> None:
     x = features.movedim(1, -1).reshape(-1, 24).double()
     difference = x @ (a.weights - b.weights) + a.bias - b.bias
     assert difference.std() < 5e-6 * (x @ a.weights).std()
+
+
+@pytest.mark.parametrize("value", [1e-3, 3.7, 123.456])
+def test_a_constant_channel_gets_no_weight(value: float) -> None:
+    """Its second moment in float32 is not the square of its mean to the last digit."""
+    random = torch.Generator().manual_seed(0)
+    moments, point = Moments(2), Points(*(np.array([at], np.int32) for at in (20, 30, 0)))
+    moments.need([LayerSpec("x", 3, 1)], "density")
+    for start in range(0, 48, 8):
+        x = torch.randn(8, 3, 15, 20, generator=random)
+        x[:, 1] = value
+        folds = (start // 8 % 2,) * 8
+        moments.update(Batch(tuple(range(8)), (48, 64), (15, 20), (point,) * 8, {"x": x}, folds, sigma=3.0))
+    best = cross_validate(lambda folds: moments.equations(["x"], "density", folds), moments.folds, [1e-3, 1.0])
+    assert best.solution.weights[1] == 0
+    assert best.solution.weights[0] != 0
