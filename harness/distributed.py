@@ -16,6 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from harness.errors import ProcessesError
+
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 
@@ -37,12 +39,27 @@ def processes() -> Iterator[None]:
         yield
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
-    dist.init_process_group(backend, timeout=PATIENCE)
+    try:
+        dist.init_process_group(backend, timeout=PATIENCE)
+    except (RuntimeError, ValueError) as error:
+        raise ProcessesError(
+            f"the processes of this run did not find each other: {error}; see torchrun --help"
+        ) from error
     try:
         yield
+    except RuntimeError as error:
+        if not _is_loss_of_a_peer(error):
+            raise
+        raise ProcessesError("another process of this run has ended; its own error says why") from error
     finally:
         # after an error the others may be gone: parting must not wait for them
         dist.destroy_process_group()
+
+
+def _is_loss_of_a_peer(error: RuntimeError) -> bool:
+    """What gloo and NCCL say when they are left alone."""
+    said = str(error)
+    return isinstance(error, dist.DistError) or "gloo" in said.lower() or "NCCL" in said or "closed by peer" in said
 
 
 def rank() -> int:

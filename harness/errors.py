@@ -43,6 +43,12 @@ class DeviceMemoryError(SalprobeError):
     exit_code = 8
 
 
+class ProcessesError(SalprobeError):
+    """The processes of a run do not find each other, or one of them is gone."""
+
+    exit_code = 9
+
+
 class MetricInputError(SalprobeError, ValueError):
     """A metric was given maps of the wrong shape, type or content."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.distributed import is_main, main_first, size
+from harness.distributed import gather, is_main, main_first, size
 from harness.environment import describe_environment
 from harness.errors import DataError, WeightsError
 from harness.ground_truth import POOL_RULE
@@ -46,7 +46,8 @@ def run(plan: Plan, out: Path, progress: Progress, observers: Sequence[Observer]
     Every process of a run calls this; the main one writes and tells the observers.
     """
     device = choose_device(plan.recipe.device)
-    plan = dataclasses.replace(plan, recipe=settled(plan.recipe, device))
+    # what the main process' machine can do goes for all
+    plan = dataclasses.replace(plan, recipe=gather(settled(plan.recipe, device))[0])
     train, test = read_split(plan, "train", progress), read_split(plan, "test", progress)
     folder = out.resolve() / plan.recipe.name
     results = ResultsFolder(folder) if is_main() else None
