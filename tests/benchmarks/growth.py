@@ -10,6 +10,8 @@ from tests.benchmarks.workload import RIDGE, Job, measure, plan_for, warm_up
 
 SIZE = (240, 320)
 SCALE = 0.5
+BATCH = 8
+"""The same for all sizes: left to itself a run on few images has smaller batches, folds being small, and less memory."""
 HELD_OUT_SHARE = 4
 """One held-out image to so many training images."""
 
@@ -17,7 +19,7 @@ HELD_OUT_SHARE = 4
 def grow(n: int, probes: list[Any], changes: dict[str, Any], size: list[int]) -> dict[str, float]:
     """Run the matrix on n training images in this process; what a fresh one reports of itself."""
     job = _job(n, size)
-    settings = {"input": {"scale": SCALE}, "workers": 0, **changes}
+    settings = {"input": {"scale": SCALE}, "workers": 0, "batch_size": BATCH, **changes}
     warm_up(job, tuple(probes), **settings)
     measured = measure(plan_for(job, tuple(probes), **settings))
     total = job.train + job.test

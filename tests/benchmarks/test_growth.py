@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from tests.benchmarks.growth import SCALE, SIZE, measured_in_fresh_process
+from tests.benchmarks.growth import BATCH, SCALE, SIZE, measured_in_fresh_process
 from tests.benchmarks.matrix import WITH_SGD
 
 ROUNDS = {64: 3, 256: 1, 1024: 1}
@@ -46,7 +46,7 @@ def test_growth(benchmark: BenchmarkFixture, publish: Callable[..., None], say: 
     note = (
         f"Each size in a fresh process: generated scenes of {SIZE[0]}x{SIZE[1]} at input scale {SCALE:g}, a held-out "
         "image to four training images, ridge on every layer and all, centre, uniform, observers, 8 metrics; decoding "
-        "in the same process, so that its memory counts."
+        f"in the same process, so that its memory counts; {BATCH} images a batch."
     )
     few, many = found[min(ROUNDS)], found[max(ROUNDS)]
     rounds = {f"{n} images": r for n, r in ROUNDS.items()}
