@@ -23,4 +23,4 @@ def keep_pages() -> bool:
     if mallopt is None:
         return False
     wanted = {M_MMAP_THRESHOLD: LARGEST, M_TRIM_THRESHOLD: 2 * LARGEST - 1, M_ARENA_MAX: 1}
-    return all([mallopt(option, value) for option, value in wanted.items()])
+    return all(mallopt(option, value) for option, value in wanted.items())

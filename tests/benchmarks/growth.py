@@ -11,7 +11,7 @@ from tests.benchmarks.workload import RIDGE, Job, measure, plan_for, warm_up
 SIZE = (240, 320)
 SCALE = 0.5
 BATCH = 8
-"""The same for all sizes: left to itself a run on few images has smaller batches, folds being small, and less memory."""
+"""The same for all sizes: left to itself a run on few images has small folds, so smaller batches and less memory."""
 HELD_OUT_SHARE = 4
 """One held-out image to so many training images."""
 

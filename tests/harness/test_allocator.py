@@ -1,4 +1,4 @@
-"""The C library keeps freed pages: a large block taken twice is the same memory, in a process of its own."""
+"""The C library keeps freed pages: large blocks taken again and again are the same memory."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ import torch
 from harness.allocator import keep_pages
 if sys.argv[1] == "keep":
     assert keep_pages()
-def faults():
+def faults(rounds):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(50_000_000)
+    for _ in range(rounds):
+        for n in (10_000_000, 20_000_000, 15_000_000):
+            torch.ones(n)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-faults()
-print(faults())
+faults(4)
+print(faults(4))
 """
 
 
@@ -28,6 +30,6 @@ def test_large_blocks_are_not_paid_for_again() -> None:
         int(subprocess.run([sys.executable, "-c", COUNT, how], capture_output=True, text=True, check=True).stdout)
         for how in ("keep", "no")
     )
-    assert kept < 100
-    if given_back < 100:
+    if given_back < 10_000:
         pytest.skip("this C library keeps pages by itself")
+    assert kept < given_back / 10
