@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 PIXELS_A_THREAD = 480 * 640
 """On a CPU larger batches are no faster: 1, 2, 4 and 8 images of 480x640 were the same within a few percent."""
 LEAST_PIXELS = 2 * 480 * 640
-LAYERS_ALIVE = 5
-"""A forward pass holds about so many of its largest feature map at once: input, inside a block, output, just freed."""
+LAYERS_ALIVE = 4
+"""A forward pass holds about so many of its largest feature map at once: input, two inside a block, output."""
 SHARE = 0.5
 """Of the free memory of a GPU: the rest is for statistics, heads and what libraries ask for."""
 

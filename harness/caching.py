@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.calibration import calibration_rows
 from harness.distributed import is_mine, local_size, rank, size
 from harness.feature_cache import FeatureCache, Keep, Placement, Tier, feature_bytes, itemsize, plan_tiers
 from harness.paths import cache_folder
@@ -26,16 +27,23 @@ class CachePlan:
     """What one group's features would take, and where they go."""
 
     wanted: int
-    """Bytes of this process' share; 0 where no pass but the first is expected and nothing is to be kept."""
-    placement: Placement | None
-    """None: nothing is kept, the backbone runs in every pass."""
+    """Bytes of this process' share of all images; 0 where no pass but the first is expected and nothing is kept."""
+    rows: tuple[int, ...] = ()
+    """The images that are kept: all of this process, or, where that is not asked for or does not fit, those that
+    densities are calibrated on."""
+    placement: Placement | None = None
+    """Where they go; None: nowhere."""
+
+    @property
+    def serves_training(self) -> bool:
+        """Whether passes after the first come from the cache."""
+        return bool(self.wanted) and self.placement is not None and self.placement.total >= self.wanted
 
     def __str__(self) -> str:
-        if not self.wanted:
-            return "no feature cache"
-        if self.placement is None:
+        kept = f"feature cache {self.placement}" if self.placement is not None else "no feature cache"
+        if self.wanted and not self.serves_training:
             return f"a feature cache of {gib(self.wanted)} does not fit, the backbone runs in every pass"
-        return f"feature cache {self.placement}"
+        return kept
 
 
 def plan_cache(
@@ -45,18 +53,33 @@ def plan_cache(
     train: Dataset,
     settings: StreamSettings,
     device: torch.device,
+    *,
+    calibrated: bool = False,
 ) -> CachePlan:
-    """Whether and where the features of this process' training images are kept between passes."""
+    """Whether and where the features of this process' training images are kept between passes.
+
+    `calibrated`: some images will be read once more after the training, to turn maps into densities.
+    """
     per_size = {
         size: feature_bytes(layers, settings.input_for(size), settings.grid_for(size), itemsize(cache.precision))
         for size in set(map(train.size, range(len(train))))
     }
-    wanted = sum(per_size[train.size(row)] for row in range(len(train)) if is_mine(row))
-    if not layers or (passes < 2 and not cache.keep):
-        return CachePlan(0, None)
-    share = int(cache.budget_gib * GIB) // local_size()
-    tiers: list[Tier] = ["disk"] if cache.keep else cache.tiers
-    return CachePlan(wanted, plan_tiers(wanted, share, device, tiers, _folder(cache), processes=local_size()))
+
+    def placed(rows: tuple[int, ...], tiers: list[Tier]) -> tuple[int, Placement | None]:
+        wanted = sum(per_size[train.size(row)] for row in rows)
+        share = int(cache.budget_gib * GIB) // local_size()
+        return wanted, plan_tiers(wanted, share, device, tiers, _folder(cache), processes=local_size())
+
+    if not layers:
+        return CachePlan(0)
+    wanted = 0
+    if passes > 1 or cache.keep:
+        rows = tuple(filter(is_mine, range(len(train))))
+        wanted, placement = placed(rows, ["disk"] if cache.keep else cache.tiers)
+        if placement is not None:
+            return CachePlan(wanted, rows, placement)
+    rows = tuple(filter(is_mine, calibration_rows(len(train), settings.seed))) if calibrated else ()
+    return CachePlan(wanted, rows, placed(rows, cache.tiers)[1])
 
 
 def open_cache(
@@ -73,9 +96,9 @@ def open_cache(
         return kept
     if plan.placement is None:
         return None
-    mine = {row: train.size(row) for row in range(len(train)) if is_mine(row)}
-    keep = Keep(facts, int(cache.budget_gib * GIB)) if cache.keep else None
-    return FeatureCache(mine, plan.placement, cache.precision, loaded.device, _folder(cache), keep)
+    kept_images = {row: train.size(row) for row in plan.rows}
+    keep = Keep(facts, int(cache.budget_gib * GIB)) if cache.keep and plan.serves_training else None
+    return FeatureCache(kept_images, plan.placement, cache.precision, loaded.device, _folder(cache), keep)
 
 
 def cache_facts(

@@ -81,7 +81,7 @@ def dry_run(name: str, overrides: Sequence[str]) -> None:
     for group in plan.groups:
         settings = stream_settings(plan.recipe, plan.reader, device)
         peak = estimate(group, plan.recipe, train, settings, device)
-        cached = peak.cache.placement is not None
+        cached = peak.cache.serves_training
         console.print(_passes(group.passes, len(train), len(test), group.backbone, cached), highlight=False)
         if group.backbone is None:
             continue

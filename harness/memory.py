@@ -14,6 +14,8 @@ import torch
 from harness.batching import batch_size_for, forward_bytes
 from harness.caching import CachePlan, plan_cache
 from harness.feature_cache import feature_bytes
+from harness.metric_registry import METRICS
+from harness.order import BLOCK
 from harness.stream import Stream, StreamSettings
 from harness.training import Classroom
 
@@ -54,21 +56,27 @@ def estimate(group: Group, recipe: Recipe, train: Dataset, settings: StreamSetti
         statistics=classroom.expected_bytes(),
         solver=classroom.solving_bytes(),
         batch=_batch_bytes(group, train, settings, device),
-        cache=plan_cache(recipe.cache, group.passes, group.layers, train, settings, device),
+        cache=plan_cache(
+            recipe.cache, group.passes, group.layers, train, settings, device, calibrated=_calibrates(recipe)
+        ),
     )
+
+
+def _calibrates(recipe: Recipe) -> bool:
+    return any(METRICS.get(name).scores == "log_density" for name in recipe.metrics)
 
 
 def _batch_bytes(group: Group, train: Dataset, settings: StreamSettings, device: torch.device) -> int:
     size = max((train.size(i) for i in range(len(train))), key=lambda s: s[0] * s[1], default=(0, 0))
     input_size, grid = settings.input_for(size), settings.grid_for(size)
     images = settings.batch_size or batch_size_for(input_size, group.layers, device, settings.precision)
-    return images * (
-        forward_bytes(input_size, group.layers, settings.precision) + feature_bytes(group.layers, input_size, grid)
-    )
+    images = min(images, BLOCK, -(-len(train) // settings.folds))  # a batch holds images of one fold
+    native = forward_bytes(input_size, group.layers, settings.precision)
+    return images * (native + feature_bytes(group.layers, input_size, grid))
 
 
-LATER = 350 * 2**20
-"""A network's weights and their copies in another format, and the libraries that write tables, pictures and runs."""
+LATER = 150 * 2**20
+"""Libraries that write tables, pictures and runs, and copies of the weights in another precision."""
 
 
 @cache

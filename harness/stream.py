@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("salprobe")
 
+LACKING = 0.1
+"""A cache that lacks a larger share of a pass' images was not made for that pass."""
 STRETCH = 0.03
 """A change of a stimulus' shape that is worth a word; rounding to a patch's size stays below it."""
 
@@ -114,7 +116,7 @@ class Stream:
         plan = my_batches(self._blocks(epoch, rows), self._batch_size)
         if self.backbone is None:
             yield from (self._batch(places, {}) for places in plan)
-        elif self.cache is not None and self.cache.complete:
+        elif self.cache is not None and self._serves(self.cache, plan):
             yield from self._from_cache(self.cache, plan)
         else:
             yield from self._through_backbone(plan, self.cache if rows is None else None)
@@ -126,6 +128,12 @@ class Stream:
     def _blocks(self, epoch: int | None = None, rows: Sequence[int] | None = None) -> list[list[Place]]:
         chosen = range(len(self.dataset)) if rows is None else rows
         return blocks(chosen, self.dataset.size, self.folds, self.settings.seed, epoch)
+
+    def _serves(self, cache: FeatureCache, plan: list[list[Place]]) -> bool:
+        """Whether the cache has these images, but for a few that were bad when it was filled."""
+        places = [place for places in plan for place in places]
+        lacking = [place for place in places if place.row not in cache and place.row not in self.skipped]
+        return cache.complete and len(lacking) <= LACKING * len(places)
 
     def _from_cache(self, cache: FeatureCache, plan: list[list[Place]]) -> Iterator[Batch]:
         for places in plan:
@@ -153,7 +161,7 @@ class Stream:
             assert isinstance(decoded.pixels, Tensor)
             for places, features in self._in_memory(decoded.places, decoded.pixels):
                 if cache is not None:
-                    cache.put([place.row for place in places], features)
+                    _put(cache, places, features)
                 yield self._batch(places, features)
         if cache is not None:
             cache.close()
@@ -235,6 +243,15 @@ class Stream:
             device=self.device,
             turns=tuple(place.turn for place in places),
         )
+
+
+def _put(cache: FeatureCache, places: list[Place], features: dict[str, Tensor]) -> None:
+    """Those of the batch that the cache was made for."""
+    taken = [index for index, place in enumerate(places) if cache.takes(place.row)]
+    if len(taken) == len(places):
+        cache.put([place.row for place in places], features)
+    elif taken:
+        cache.put([places[index].row for index in taken], {name: x[taken] for name, x in features.items()})
 
 
 def prepare(backbone: LoadedBackbone, *, compile: bool = False) -> None:

@@ -87,6 +87,10 @@ class FeatureCache:
     def __contains__(self, row: int) -> bool:
         return row in self._places
 
+    def takes(self, row: int) -> bool:
+        """Whether that image is among those it was made for."""
+        return row in self._sizes
+
     def held(self) -> dict[Tier, int]:
         """Bytes by tier: allocated in memory, written on disk."""
         return {tier: sum(block.nbytes for block in self._blocks if block.tier == tier) for tier in TIERS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from backbones.resnet50 import LAYERS, ResNet50
+from backbones.resnet50 import LAYERS, LoadedResNet50, ResNet50
 from harness.caching import cache_facts
 from harness.data.demo import Demo
 from harness.feature_cache import cache_key
@@ -105,3 +106,24 @@ def test_whatever_changes_a_feature_changes_the_key() -> None:
     ]
     assert len(set(keys)) == len(keys)
     assert key() == key(folds=5, seed=0, batch_size=3, workers=1, cache={"budget_gib": 9, "keep": True})
+
+
+def test_calibration_does_not_run_the_network_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ridge needs one pass; the images that densities are calibrated on are kept from it, and no others."""
+    monkeypatch.setattr("harness.calibration.IMAGES", 4)
+    seen = []
+    forward = LoadedResNet50.forward
+
+    def counted(self: LoadedResNet50, images: torch.Tensor, layers: Sequence[str]) -> Mapping[str, torch.Tensor]:
+        seen.append(len(images))
+        return forward(self, images, layers)
+
+    monkeypatch.setattr(LoadedResNet50, "forward", counted)
+    changes = {"probes": ["ridge"], "metrics": ["cc", "ig"]}
+    found = {}
+    for budget in (1, 0):
+        seen.clear()
+        recipe = parse_recipe({**RECIPE, **changes, "cache": {"budget_gib": budget}})
+        found[budget] = read_cells(run(make_plan(recipe), tmp_path / f"{budget}", Silent()).folder)
+        assert sum(seen) == 9 + 3 + (0 if budget else 4)
+    np.testing.assert_allclose(found[1][["cc", "ig"]], found[0][["cc", "ig"]], atol=1e-6)

@@ -32,7 +32,7 @@ RECIPE = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", [{}, {"batch_size": 32, "precision": "fp32", "probes": ["ridge"]}])
+@pytest.mark.parametrize("changes", [{}, {"batch_size": 16, "precision": "fp32", "probes": ["ridge"], "folds": 2}])
 def test_the_estimate_is_within_thirty_percent(tmp_path: Path, changes: dict[str, object]) -> None:
     (tmp_path / "memory.yaml").write_text(yaml.safe_dump({**RECIPE, **changes}))
     command = [sys.executable, "-m", "harness", "run", str(tmp_path / "memory.yaml"), "--out", str(tmp_path)]
@@ -55,7 +55,11 @@ def test_what_each_part_of_the_recipe_costs() -> None:
     assert plain.total == plain.process + plain.cache.placement.total + plain.statistics + max(
         plain.batch, plain.solver
     )
-    assert str(ridge.cache) == "no feature cache"
+    assert asked(probes=["ridge"], metrics=["cc"]).cache.rows == ()
+    assert str(asked(probes=["ridge"], metrics=["cc"]).cache) == "no feature cache"
+    assert not ridge.cache.serves_training
+    assert len(ridge.cache.rows) == 40  # the images that densities are calibrated on, at most 64
+    assert ridge.cache.wanted == 0
     features = 40 * 4 * (256 * 15 * 20 + 2048 * 8 * 10)  # layer1 on the fitting grid, layer4 on its own
     assert plain.cache.wanted == features
     assert str(plain.cache) == f"feature cache {gib(features)} on the host"
@@ -65,7 +69,7 @@ def test_what_each_part_of_the_recipe_costs() -> None:
     assert none.cache.placement is None
     assert "does not fit, the backbone runs in every pass" in str(none.cache)
     assert ridge.statistics >= 8 * 5 * (256**2 + 2048**2)
-    assert asked(batch_size=16).batch == 2 * asked(batch_size=8).batch
+    assert asked(batch_size=8).batch == 2 * asked(batch_size=4).batch == asked(batch_size=32).batch
     kept = asked(cache={"keep": True}, probes=["ridge"])
     assert kept.cache.placement.disk == features
     assert "on disk" in str(kept.cache)
