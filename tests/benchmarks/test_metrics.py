@@ -5,7 +5,7 @@ Run with: pytest tests/benchmarks/test_metrics.py --benchmark-only
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,12 +95,7 @@ METRICS: dict[str, Callable[[Scene], Any]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("single")
 
 
 @pytest.fixture(scope="module", params=[1, 64])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
@@ -36,12 +36,7 @@ def by_eigh(A: Tensor, right: Tensor) -> Tensor:
 SOLVERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"band": by_band, "cholesky": by_cholesky, "eigh": by_eigh}
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("single")
 
 
 @pytest.fixture(scope="module", params=[1024, 2048])

@@ -18,29 +18,14 @@ from torch import multiprocessing
 
 from harness import distributed
 from harness.results import read_cells, read_per_image
+from tests.harness.test_run import TINY
 
-RECIPE = {
-    "name": "tiny",
-    "dataset": {"reader": "demo", "train": 11, "test": 5, "height": 96, "width": 128},
-    "backbones": [{"name": "resnet50", "weights": "random"}],
-    "layers": ["layer1", ["layer1", "layer2"]],
-    "probes": [
-        "ridge",
-        {"name": "sgd", "loss": ["mse", "kl"], "epochs": 2, "images_per_step": 4, "layers": ["layer1"]},
-        {"name": "pooled", "solver": ["ridge", "sgd"], "epochs": 2, "raster": [4, 6], "layers": ["layer1"]},
-        "centre",
-        "uniform",
-        "observers",
-    ],
-    "grid": 16,
-    "folds": 3,
-    "precision": "fp32",
-    "workers": 0,
-    "pictures": 2,
+RECIPE: dict[str, object] = {
+    **TINY,
+    "dataset": {**TINY["dataset"], "train": 11, "test": 5},
     "tracking": {"enabled": False},
 }
-
-
+"""Neither number of images is a multiple of 2 or 3."""
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
 
 
@@ -71,7 +56,6 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 3])
 def test_results_do_not_depend_on_the_number_of_processes(alone: Path, tmp_path: Path, processes: int) -> None:
-    """11 training and 5 held-out images: neither number is a multiple of 2 or 3."""
     done = launch(processes, write(tmp_path), tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("results:") == 1  # only the main process speaks
