@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -34,3 +35,13 @@ def test_every_command_of_the_readme_exists() -> None:
         assert f'@app.command("{command}")' in source
     for target in re.findall(r"^    make (\w+)", text, flags=re.MULTILINE):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+
+
+def test_the_costs_are_the_published_benchmarks() -> None:
+    entries = json.loads((ROOT / "reports/published/benchmarks.json").read_text(encoding="utf-8"))
+    value = {entry["name"]: f"{entry['value']:.2f}" for entry in entries}
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"take {value['matrix_over_forward_ridge']} times the bare forward pass on one core" in text
+    assert f"({value['matrix_over_forward_ridge_bf16']} where the network runs in bf16" in text
+    sgd, bf16 = value["matrix_over_forward_sgd"], value["matrix_over_forward_sgd_bf16"]
+    assert f"with two SGD losses of five epochs {sgd} ({bf16});" in text

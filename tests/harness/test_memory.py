@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from harness.machine import stream_settings
-from harness.memory import estimate
+from harness.memory import estimate, peak_bytes
 from harness.plan import make_plan
 from harness.recipe import parse_recipe
 from harness.units import gib
@@ -73,3 +73,12 @@ def test_what_each_part_of_the_recipe_costs() -> None:
     kept = asked(cache={"keep": True}, probes=["ridge"])
     assert kept.cache.placement.disk == features
     assert "on disk" in str(kept.cache)
+
+
+def test_the_peak_is_this_programs_not_its_parents() -> None:
+    held = torch.ones(200_000_000)  # 0.75 GiB in this process while the other one starts
+    code = "from harness.memory import peak_bytes; print(peak_bytes())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    alone = int(done.stdout)
+    assert peak_bytes() > held.nbytes
+    assert alone < 0.75 * peak_bytes()
