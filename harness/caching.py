@@ -33,11 +33,8 @@ class CachePlan:
     densities are calibrated on."""
     placement: Placement | None = None
     """Where they go; None: nowhere."""
-
-    @property
-    def serves_training(self) -> bool:
-        """Whether passes after the first come from the cache."""
-        return bool(self.wanted) and self.placement is not None and self.placement.total >= self.wanted
+    serves_training: bool = False
+    """Whether these are all images, so that passes after the first (or a later run) come from the cache."""
 
     def __str__(self) -> str:
         kept = f"feature cache {self.placement}" if self.placement is not None else "no feature cache"
@@ -77,7 +74,7 @@ def plan_cache(
         rows = tuple(filter(is_mine, range(len(train))))
         wanted, placement = placed(rows, ["disk"] if cache.keep else cache.tiers)
         if placement is not None:
-            return CachePlan(wanted, rows, placement)
+            return CachePlan(wanted, rows, placement, serves_training=True)
     rows = tuple(filter(is_mine, calibration_rows(len(train), settings.seed))) if calibrated else ()
     return CachePlan(wanted, rows, placed(rows, cache.tiers)[1])
 

@@ -33,7 +33,7 @@ RECIPE: dict[str, Any] = {
     "precision": "fp32",
     "workers": 0,
     "pictures": 0,
-    "metrics": ["cc", "nss"],
+    "metrics": ["cc", "nss", "ig"],
 }
 
 
@@ -127,3 +127,13 @@ def test_calibration_does_not_run_the_network_again(tmp_path: Path, monkeypatch:
         found[budget] = read_cells(run(make_plan(recipe), tmp_path / f"{budget}", Silent()).folder)
         assert sum(seen) == 9 + 3 + (0 if budget else 4)
     np.testing.assert_allclose(found[1][["cc", "ig"]], found[0][["cc", "ig"]], atol=1e-6)
+
+
+def test_what_was_to_be_kept_but_finds_no_disk_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So few images that those which densities are calibrated on are all of them, and fit into memory."""
+    free = {"device": 0, "host": 2**34, "disk": 0}
+    monkeypatch.setattr("harness.feature_cache._placement.free_bytes", lambda device, folder: free)
+    cells, said = go(tmp_path / "out", keep=True, folder=str(tmp_path / "features"))
+    assert set(cells.status) == {"finished"}
+    assert "does not fit" in said
+    assert not (tmp_path / "features").exists()
