@@ -59,7 +59,7 @@ def plan_cache(
     """
     per_size = {
         size: feature_bytes(layers, settings.input_for(size), settings.grid_for(size), itemsize(cache.precision))
-        for size in set(map(train.size, range(len(train))))
+        for size in train.sizes
     }
 
     def placed(rows: tuple[int, ...], tiers: list[Tier]) -> tuple[int, Placement | None]:

@@ -140,12 +140,13 @@ def fit(images: list[_Sample]) -> tuple[float, float, int] | None:
     spread = total[:2] / total[2]
     unit = torch.where(spread > 0, 1 / spread, 0.0)
     parameters = torch.tensor([0.0, 1.0], dtype=torch.float64) / torch.where(unit > 0, unit, 1.0)
-    value, gradient, curvature = _likelihood(parameters, images, unit)
+    weighed = [(s.features * unit[:, None], s.share.double()) for s in images]
+    value, gradient, curvature = _likelihood(parameters, weighed)
     for _ in range(STEPS):
         # the tiny ridge decides where a map is constant and its gain has no effect
         step = torch.linalg.solve(curvature + 1e-9 * torch.eye(2, dtype=torch.float64), gradient)
         while True:
-            moved = _likelihood(parameters + step, images, unit)
+            moved = _likelihood(parameters + step, weighed)
             if moved[0] >= value or step.abs().max() < 1e-10:
                 break
             step = step / 2
@@ -157,20 +158,19 @@ def fit(images: list[_Sample]) -> tuple[float, float, int] | None:
     return gain, weight, int(total[2])
 
 
-def _likelihood(parameters: Tensor, images: list[_Sample], unit: Tensor) -> tuple[float, Tensor, Tensor]:
+def _likelihood(parameters: Tensor, images: list[tuple[Tensor, Tensor]]) -> tuple[float, Tensor, Tensor]:
     """Mean log-likelihood per fixation, its gradient, and its negated Hessian: moments of an exponential family.
 
-    The images are those of this process, the means are over all processes' images.
+    The images, (features, share) each, are those of this process, the means are over all processes' images.
     """
     sums = torch.zeros(8, dtype=torch.float64)
     value, gradient, curvature, n = sums[:1], sums[1:3], sums[3:7].view(2, 2), sums[7]
-    for image in images:
-        x = image.features * unit[:, None]
+    for x, share in images:
         log_p = torch.log_softmax(parameters @ x, 0)
         p = log_p.exp()
         mean = x @ p
-        value += image.share.double() @ log_p
-        gradient += x @ image.share.double() - mean
+        value += share @ log_p
+        gradient += x @ share - mean
         curvature += (x * p) @ x.T - torch.outer(mean, mean)
         n += 1
     add_up([sums])

@@ -39,7 +39,8 @@ def run_command(
     track: Annotated[bool, typer.Option("--track/--no-track", help="Log to MLflow.")] = True,
 ) -> None:
     """Run a benchmark matrix: train every probe on one stream, score it, log it."""
-    if os.environ.get("RANK", "0") == "0":
+    speaks = os.environ.get("RANK", "0") == "0"  # of several processes the main one
+    if speaks:
         typer.echo(f"salprobe: {recipe}")  # at once: torch takes seconds to import
     from harness import commands
 
@@ -47,12 +48,10 @@ def run_command(
     chosen += [f"limit={limit}"] if limit is not None else []
     chosen += [f"device={device}"] if device is not None else []
     chosen += [] if track else ["tracking.enabled=false"]
-    if dry_run and os.environ.get("RANK", "0") == "0":
-        commands.dry_run(recipe, chosen)
-    elif dry_run:
-        return
-    else:
+    if not dry_run:
         sys.exit(commands.run_recipe(recipe, chosen, out))
+    if speaks:
+        commands.dry_run(recipe, chosen)
 
 
 @app.command("list")

@@ -120,7 +120,7 @@ def _histograms(dataset: Dataset) -> dict[Size, tuple[Any, Any, Any]]:
     per_image = np.diff(dataset.offset)
     height, width = (np.repeat(side, per_image).astype(np.int64) for side in (dataset.height, dataset.width))
     found = {}
-    for size in sorted({dataset.size(i) for i in range(len(dataset))}):
+    for size in dataset.sizes:
         here = (height == size[0]) & (width == size[1])
         flat = dataset.row[here].astype(np.int64) * size[1] + dataset.col[here]
         pixel, count = np.unique(flat, return_counts=True)

@@ -67,7 +67,7 @@ def _calibrates(recipe: Recipe) -> bool:
 
 
 def _batch_bytes(group: Group, train: Dataset, settings: StreamSettings, device: torch.device) -> int:
-    size = max((train.size(i) for i in range(len(train))), key=lambda s: s[0] * s[1], default=(0, 0))
+    size = max(train.sizes, key=lambda s: s[0] * s[1], default=(0, 0))
     input_size, grid = settings.input_for(size), settings.grid_for(size)
     images = settings.batch_size or batch_size_for(input_size, group.layers, device, settings.precision)
     images = min(images, BLOCK, -(-len(train) // settings.folds))  # a batch holds images of one fold

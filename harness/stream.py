@@ -98,7 +98,7 @@ class Stream:
         """A sentence where stimuli are stretched on their way into the network; None where they are not."""
         if self.backbone is None:
             return None
-        for size in sorted(set(map(self.dataset.size, range(len(self.dataset))))):
+        for size in self.dataset.sizes:
             height, width = self._input_size(size)
             stretch = (height / size[0]) / (width / size[1])
             if abs(stretch - 1) > STRETCH:
@@ -169,7 +169,7 @@ class Stream:
     @cached_property
     def _decoder(self) -> Decoder:
         assert self.backbone is not None
-        targets = {size: self._input_size(size) for size in map(self.dataset.size, range(len(self.dataset)))}
+        targets = {size: self._input_size(size) for size in self.dataset.sizes}
         return Decoder(self.dataset, targets, self.device, self.settings.workers)
 
     def _input_size(self, size: Size) -> Size:

@@ -61,6 +61,11 @@ class Dataset:
         """(height, width) of image `index` in its own pixels."""
         return int(self.height[index]), int(self.width[index])
 
+    @cached_property
+    def sizes(self) -> tuple[Size, ...]:
+        """Every (height, width) that occurs, ascending."""
+        return tuple(sorted(set(map(self.size, range(len(self))))))
+
     def points(self, index: int) -> Points:
         """The gaze points of image `index`."""
         part = slice(int(self.offset[index]), int(self.offset[index + 1]))

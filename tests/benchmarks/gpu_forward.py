@@ -152,7 +152,7 @@ def passes(splits: Sequence[Dataset], setup: Setup) -> Passes:
 def bare_pass(dataset: Dataset, setup: Setup, backbone: LoadedBackbone) -> None:
     """All images of a split decoded and through the network, with no wait for the device before the end."""
     settings = setup.settings
-    targets = {size: settings.input_for(size) for size in set(map(dataset.size, range(len(dataset))))}
+    targets = {size: settings.input_for(size) for size in dataset.sizes}
     decoder = Decoder(dataset, targets, setup.device, settings.workers)
     order = blocks(range(len(dataset)), dataset.size, [0] * len(dataset), settings.seed, None)
     at_once = setup.batch_size(dataset)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from harness.environment import processor
 
 MIB = 2**20
 
@@ -17,16 +17,11 @@ def describe() -> str:
     """Processor, cores, memory, accelerator, torch and threads in a line."""
     import torch
 
-    parts = [f"{_cpuinfo('model name') or platform.machine()}, {os.cpu_count()} cores", f"{_memory_gib():.0f} GiB"]
+    parts = [f"{processor() or platform.machine()}, {os.cpu_count()} cores", f"{_memory_gib():.0f} GiB"]
     if torch.cuda.is_available():
         parts.append(torch.cuda.get_device_name())
     threads = torch.get_num_threads()
     return ", ".join([*parts, f"torch {torch.__version__}", f"{threads} thread{'s' * (threads > 1)}"])
-
-
-def fast_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware (AVX512-BF16 or AMX), as Linux tells it."""
-    return bool({"avx512_bf16", "amx_bf16"} & set(_cpuinfo("flags").split()))
 
 
 @contextmanager
@@ -60,24 +55,11 @@ def restart_peak() -> None:
 
 
 def peak_mib() -> float:
-    """The most memory this process has held. Not ru_maxrss on Linux: a child inherits its parent's there."""
-    for line in _lines("/proc/self/status"):
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (MIB if sys.platform == "darwin" else 1024)
+    """The most memory this process has held."""
+    from harness.memory import peak_bytes
+
+    return peak_bytes() / MIB
 
 
 def _memory_gib() -> float:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-
-
-def _cpuinfo(key: str) -> str:
-    return next((line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith(key)), "")
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text().splitlines()
-    except OSError:
-        return []

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from tests.benchmarks.machine import fast_bf16
+from harness.precision import has_fast_bf16
+from tests.benchmarks.forward import CPU
 from tests.benchmarks.matrix import NOTES, PROBES, Ratio, Ratios
 from tests.benchmarks.workload import Job
 
@@ -31,7 +32,7 @@ def test_matrix_over_forward(
     probes: str,
     precision: str,
 ) -> None:
-    if precision == "bf16" and not fast_bf16():
+    if precision == "bf16" and not has_fast_bf16(CPU):
         pytest.skip("this processor has neither AVX512-BF16 nor AMX: bfloat16 is emulated")
     say(f"{probes}, {precision}: {ratios.job.describe()}")
     whole: Ratio = benchmark.pedantic(ratios.measure, args=(PROBES[probes], precision), rounds=1)

@@ -8,7 +8,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -56,34 +56,33 @@ def features(size: Size, rows: list[int], seed: int = 0) -> dict[str, Tensor]:
     return {name: torch.stack(x) for name, x in maps.items()}
 
 
-def fill(cache: FeatureCache, sizes: dict[int, Size], batch: int = 3, seed: int = 0) -> FeatureCache:
-    """Put all images, in batches of one size, in a seeded order."""
+def batches(sizes: dict[int, Size], batch: int, seed: int) -> Iterator[tuple[Size, list[int]]]:
+    """All images, in batches of one size, in a seeded order."""
     order = list(sizes)
     random.Random(seed).shuffle(order)
     for size in SIZES:
         same = [row for row in order if sizes[row] == size]
-        for start in range(0, len(same), batch):
-            rows = same[start : start + batch]
-            cache.put(rows, features(size, rows))
+        yield from ((size, same[start : start + batch]) for start in range(0, len(same), batch))
+
+
+def fill(cache: FeatureCache, sizes: dict[int, Size], batch: int = 3, seed: int = 0) -> FeatureCache:
+    """Put all images, in batches of one size, in a seeded order."""
+    for size, rows in batches(sizes, batch, seed):
+        cache.put(rows, features(size, rows))
     cache.close()
     return cache
 
 
 def check(cache: FeatureCache, sizes: dict[int, Size], batch: int = 4, seed: int = 1) -> None:
     """Everything comes back as it was put, in any order, in the cache's precision."""
-    order = list(sizes)
-    random.Random(seed).shuffle(order)
-    for size in SIZES:
-        same = [row for row in order if sizes[row] == size]
-        for start in range(0, len(same), batch):
-            rows = same[start : start + batch]
-            got, put = cache.get(rows, CPU), features(size, rows)
-            assert list(got) == list(put)
-            for name, x in got.items():
-                assert x.element_size() == itemsize(cache.precision)
-                assert x.shape == put[name].shape
-                # half floats lose relative precision near zero: 2^-25 is half of fp16's smallest step
-                torch.testing.assert_close(x.float(), put[name], rtol=RELATIVE[cache.precision], atol=2.0**-25)
+    for size, rows in batches(sizes, batch, seed):
+        got, put = cache.get(rows, CPU), features(size, rows)
+        assert list(got) == list(put)
+        for name, x in got.items():
+            assert x.element_size() == itemsize(cache.precision)
+            assert x.shape == put[name].shape
+            # half floats lose relative precision near zero: 2^-25 is half of fp16's smallest step
+            torch.testing.assert_close(x.float(), put[name], rtol=RELATIVE[cache.precision], atol=2.0**-25)
 
 
 def sizes_of(n: int) -> dict[int, Size]:
