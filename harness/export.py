@@ -20,7 +20,7 @@ from harness.plan import make_plan
 from harness.predictions import FORMATS, writer_for
 from harness.readout import Readout, load_readout
 from harness.recipe import load_recipe
-from harness.results import RECIPE, RUN, read_cells
+from harness.results import RECIPE, RUN, cell_folder, read_cells
 from harness.run import read_split
 from harness.stream import Stream
 
@@ -125,7 +125,7 @@ def _words(label: str) -> list[str]:
 
 
 def _readout(folder: Path, row: Row) -> Readout:
-    readout = load_readout(folder / "readouts" / row["cell_key"])
+    readout = load_readout(cell_folder(folder, row["cell_key"]))
     if type(readout).scored_against is not Readout.scored_against:
         raise ResultsError(
             f"{label_of(row)} predicts from the held-out people's own gaze and is scored against the rest of it: "

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from harness.album import GrowingAlbum, extremes, ranking
 from harness.distributed import gather, is_main, main_first, size
 from harness.environment import describe_environment
-from harness.errors import DataError, WeightsError
+from harness.errors import DataError, SalprobeError, WeightsError
 from harness.ground_truth import POOL_RULE
 from harness.group_run import GroupRun
 from harness.machine import choose_device, settled
@@ -51,8 +52,9 @@ def run(plan: Plan, out: Path, progress: Progress, observers: Sequence[Observer]
     train, test = read_split(plan, "train", progress), read_split(plan, "test", progress)
     folder = out.resolve() / plan.recipe.name
     results = ResultsFolder(folder) if is_main() else None
-    groups = [GroupRun(plan, group, train, test, results, device, progress) for group in plan.groups]
-    if results is None:
+    album = GrowingAlbum(folder, test) if results is not None else None
+    groups = [GroupRun(plan, group, train, test, results, device, progress, album) for group in plan.groups]
+    if results is None or album is None:
         return _help(groups, folder)
     results.write_recipe(plan.recipe)
     record = RunRecord(
@@ -63,7 +65,7 @@ def run(plan: Plan, out: Path, progress: Progress, observers: Sequence[Observer]
         environment={**describe_environment(), "processes": size()},
     )
     results.write_record(record)
-    return _Journey(groups, results, list(observers), record, Uncertainty(plan.metrics, test.digest)).go()
+    return _Journey(groups, results, list(observers), record, Uncertainty(plan.metrics, test.digest), album).go()
 
 
 def _help(groups: Sequence[GroupRun], folder: Path) -> Outcome:
@@ -84,6 +86,7 @@ class _Journey:
     observers: list[Observer]
     record: RunRecord
     uncertainty: Uncertainty
+    album: GrowingAlbum
 
     def go(self) -> Outcome:
         outcome = Outcome(self.results.folder)
@@ -116,12 +119,25 @@ class _Journey:
                 self.results.add(result)
                 outcome.counts[result.status] += 1
             self.results.flush()
+            self.album.close()
             self.results.write_pairs(self.uncertainty.pairs(self.record.recipe.compare))
             for result in ended:
                 self._tell(result)
+        self._fill_album()
         backbones = [group for group in self.groups if group.group.backbone is not None]
         if no_weights and len(no_weights) == len(backbones):
             raise no_weights[0]
+
+    def _fill_album(self) -> None:
+        """For each metric the images that are the extremes of the cell which it ranks first: a report may show them."""
+        best = {metric: self.uncertainty.best(metric) for metric in self.uncertainty.metrics}
+        for metric, result in best.items():
+            if result is None or not self.record.recipe.pictures:
+                continue
+            for image_id, _ in extremes(ranking(result.per_image, metric)):
+                with suppress(SalprobeError, OSError):
+                    self.album.stimulus(image_id)
+        self.album.close()
 
     def _tell(self, result: CellResult) -> None:
         for observer in self.observers:
