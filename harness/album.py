@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 STIMULI, INDEX = "stimuli", "index.json"
 SIDE = 400
 """Pixels on the longer side of an image as it is kept."""
-JPEG: dict[str, Any] = {"quality": 88, "subsampling": 0}
+JPEG: dict[str, Any] = {"quality": 85}
 EXTREMES = 5
 """Images shown from either end of a ranking."""
 _RECENT = 64
