@@ -140,7 +140,7 @@ class GroupRun:
         assert self.results is not None
         result = self._result(student.cell, loaded, "failed" if error else "finished", error)
         result.seconds = {**student.watch.seconds, **phases}
-        folder = self.results.open_cell(result, as_entry(self.group.backbone))
+        folder = self.results.open_cell(result, as_entry(self.group.backbone), self.train.sizes)
         if student.readout is not None:
             if scores is not None and (shares := scores.layer_shares.shares()):
                 student.readout.info["layer_shares"] = shares

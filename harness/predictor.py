@@ -62,7 +62,7 @@ class Predictor:
         about = read_about(folder)
         try:
             label, resolved = str(about["label"]), about["resolved"]
-            readout = saved_readout(folder, label, resolved["probe"]["name"]).to(device)
+            readout = saved_readout(folder).to(device)
             settings = _settings(resolved)
             layers = tuple(LayerSpec(**layer) for layer in resolved["layers"])
             loaded = _network(about, device)
@@ -143,15 +143,14 @@ def read_about(folder: Path) -> dict[str, Any]:
     return about
 
 
-def saved_readout(folder: Path, label: str, probe: str) -> Readout:
-    """A cell's readout; raises ResultsError for one that is not there or predicts from the held-out people's gaze.
-
-    `probe` is the name of the plugin that trained it: it may define a kind of readout of its own.
-    """
+def saved_readout(folder: Path) -> Readout:
+    """A cell's readout; raises ResultsError for one that is not there or predicts from the held-out people's gaze."""
+    about = read_about(folder)
+    label, probe = about.get("label"), about.get("resolved", {}).get("probe", {}).get("name", "")
     try:
-        PROBES.get(probe)
+        PROBES.get(probe)  # it may define a kind of readout of its own
     except UnknownNameError:
-        log.debug("the probe %s is not installed, its readout may be of a known kind all the same", probe)
+        log.debug("the probe %r is not installed; its readout may be of a known kind all the same", probe)
     readout = load_readout(folder)
     if type(readout).scored_against is not Readout.scored_against:
         raise ResultsError(

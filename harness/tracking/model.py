@@ -12,7 +12,7 @@ import numpy as np
 
 from harness._backbone import BACKBONES
 from harness._probe import PROBES
-from harness.predictor import FILES, Predictor, read_about
+from harness.predictor import FILES, Predictor, read_about, saved_readout
 from harness.tracking.store import keep_quiet
 
 if TYPE_CHECKING:
@@ -27,11 +27,15 @@ EXAMPLE_SIZE = (32, 48)
 
 
 def save_model(cell_folder: Path, path: Path) -> None:
-    """Write a cell as an MLflow model folder, `path`, which must not exist; raises ResultsError for no cell."""
+    """Write a cell as an MLflow model folder, `path`, which must not exist.
+
+    Raises ResultsError for what is no cell, or one (of observers) that predicts from held-out gaze.
+    """
     keep_quiet()
     import mlflow.pyfunc
 
     about = read_about(cell_folder)
+    saved_readout(cell_folder)
     with tempfile.TemporaryDirectory(prefix="salprobe-") as name:
         data = Path(name) / "readout"
         data.mkdir()
