@@ -91,7 +91,7 @@ def _open(data: bytes, path: Path, id: int | str) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:  # its own words name an object in memory
-        raise BadImageError(id, str(path), f"not an image of a known format ({', '.join(FORMATS)})") from error
+        raise BadImageError(id, str(path), f"not a readable image ({', '.join(FORMATS)})") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadImageError(id, str(path), f"not a readable image ({', '.join(FORMATS)}): {error}") from error
     if image.width * image.height > MAX_PIXELS:
