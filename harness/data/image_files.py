@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from glob import has_magic
+from itertools import chain, count
 from pathlib import Path
 
 from harness.errors import DataError
@@ -78,17 +79,23 @@ def _is_image(path: Path) -> bool:
 
 
 def _names(found: dict[Path, Path]) -> list[str]:
-    """One for each image: its path below what was named; else from the common folder; else with its suffix."""
+    """One for each: its path below what was named; else from the common folder; else with its suffix, or a number."""
     wanted = {path: below.with_suffix("") for path, below in found.items()}
     twins = _twins(wanted)
     if twins:
         common = Path(os.path.commonpath([path.parent for path in twins]))
         wanted |= {path: path.relative_to(common).with_suffix("") for path in twins}
     wanted |= {path: Path(f"{wanted[path]}{path.suffix}") for path in _twins(wanted)}
-    if left := _twins(wanted):
-        names = " and ".join(shown(path) for path in left[:2])
-        raise DataError(f"{names}: what is made of them would have the same name; give them apart")
-    return [wanted[path].as_posix() for path in found]
+    taken: set[str] = set()
+    return [_free(wanted[path].as_posix(), taken) for path in found]
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, numbered where it is taken: a.jpg and A.jpg in one folder. Takes it."""
+    choices = chain([name], (f"{name}-{number}" for number in count(2)))
+    free = next(choice for choice in choices if choice.casefold() not in taken)
+    taken.add(free.casefold())
+    return free
 
 
 def _twins(wanted: dict[Path, Path]) -> list[Path]:
