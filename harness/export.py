@@ -55,8 +55,8 @@ def export_cell(
     if format not in FORMATS:
         raise RecipeError(f"--format {format}: choose one of {', '.join(FORMATS)}")
     row = select_cell(read_cells(folder).to_dict("records"), wanted)
-    plan = make_plan(load_recipe(str(folder / RECIPE), overrides))
     readout = saved_readout(cell_folder(folder, row["cell_key"]))
+    plan = make_plan(load_recipe(str(folder / RECIPE), overrides))
     device = choose_device(plan.recipe.device)
     test = read_split(plan, "test", progress)
     _check_data(folder, test)
