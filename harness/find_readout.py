@@ -50,7 +50,7 @@ def _in_results(folder: Path, cell: str | None) -> tuple[Path, str | None]:
     row = best(rows, metric)
     if row is None:
         raise ResultsError(f"{folder} has no finished cell with a network; choose another one with --cell")
-    why = f"the best of {len(rows)} cells by {metric.name} ({row[metric.name]:.3f}); --cell chooses another"
+    why = f"the best cell with a network by {metric.name} ({row[metric.name]:.3f}); --cell chooses another"
     return cell_folder(folder, row["cell_key"]), f"{label_of(row)}: {why}"
 
 

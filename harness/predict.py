@@ -79,6 +79,10 @@ def images_for(places: Sequence[str], wanted: Wanted) -> list[ImageFile]:
 
 def predict_images(predictor: Predictor, images: Sequence[ImageFile], wanted: Wanted, progress: Progress) -> Predicted:
     """Write what is wanted of every image; raises ResultsError where nothing more can be written."""
+    try:
+        wanted.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResultsError(f"cannot write into {wanted.out}: {error.strerror}; choose another --out") from error
     outcome = Predicted()
     with progress.phase("predicting", len(images)) as bar:
         for image in images:

@@ -49,11 +49,11 @@ def predict(readout: str, cell: str | None, places: Sequence[str], wanted: Wante
 def _tell(console: Console, predictor: Predictor, outcome: Predicted, wanted: Wanted) -> None:
     if outcome.odd and predictor.trained_on is not None:
         path, size = next(iter(outcome.odd.items()))
-        (low, high), largest = predictor.trained_on
+        trained = " to ".join(dict.fromkeys(f"{height}x{width}" for height, width in predictor.trained_on))
         words = (
-            f"note: {len(outcome.odd)} images are much larger or smaller than the training stimuli ({low}x{high} to "
-            f"{largest[0]}x{largest[1]}), e.g. {shown(path)} with {size[0]}x{size[1]}: the network sees things there "
-            "at another scale than it learned from; resize them for maps to rely on"
+            f"note: {len(outcome.odd)} images are much larger or smaller than the training stimuli ({trained}), e.g. "
+            f"{shown(path)} with {size[0]}x{size[1]}: the network sees things there at another scale than the readout "
+            "learned from; resize them for maps to rely on"
         )
         console.print(words, soft_wrap=True, highlight=False, markup=False)
     kinds = {"npy": "npy (float32)", "png": "png (8 bit, each map scaled to 0..255)"}

@@ -71,7 +71,9 @@ def _matching(pattern: Path, leave_out: Path) -> tuple[Path, Iterator[Path]]:
     base = Path(*pattern.parts[:first])
     matches = sorted(base.glob("/".join(pattern.parts[first:])))
     visible = (path for path in matches if not any(part.startswith(".") for part in path.relative_to(base).parts))
-    return base, (path for path in visible if _is_image(path) and leave_out not in path.resolve().parents)
+    if base.resolve() in leave_out.parents:
+        visible = (path for path in visible if leave_out not in path.resolve().parents)
+    return base, filter(_is_image, visible)
 
 
 def _is_image(path: Path) -> bool:

@@ -86,7 +86,7 @@ def test_good_and_bad_images_through_the_command_line(finished: Path, tmp_path: 
     assert done.returncode == 3, done.stderr
     assert "4 of 9 images could not be predicted" in done.stderr
     assert "Traceback" not in done.stderr
-    assert f"readout: {predictor.label}: the best of 4 cells by cc" in done.stdout
+    assert f"readout: {predictor.label}: the best cell with a network by cc" in done.stdout
     for reason in (
         "text.jpg: not a readable",
         "cut.jpg: truncated",

@@ -44,6 +44,14 @@ def test_globs_keep_the_part_below_their_fixed_one(tmp_path: Path) -> None:
     assert names(tmp_path, "**/a.*") == {"in/x/a.jpg": "in/x/a", "in/y/a.jpg": "in/y/a"}
 
 
+def test_images_in_the_output_folder_itself_can_be_meant(tmp_path: Path) -> None:
+    touch(tmp_path, "out/a.jpg", "out/deep/b.jpg")
+    assert names(tmp_path, "out/*.jpg") == {"out/a.jpg": "a"}
+    assert names(tmp_path, "out") == {"out/a.jpg": "a", "out/deep/b.jpg": "deep/b"}
+    with pytest.raises(DataError):
+        names(tmp_path, "*/*.jpg")
+
+
 def test_a_named_file_is_taken_as_it_is_even_if_it_looks_like_a_glob(tmp_path: Path) -> None:
     touch(tmp_path, "[b].png", "b.png", "odd.data")
     assert names(tmp_path, "[b].png", "odd.data", "lost.jpg") == {
