@@ -15,7 +15,7 @@ from harness.tracking.record import SYNTHETIC, Point, as_tags, finite, shared_ta
 if TYPE_CHECKING:
     from harness.results import CellResult, RunRecord
 
-PREFIX = "layer_curve/"
+PREFIX, INTERVALS = "layer_curve/", "layer_curve_interval/"
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class LayerCurve:
         found: list[Point] = []
         for cell in self.cells:
             assert cell.cell.depth is not None
-            values = dict(cell.metrics)
+            found += [(PREFIX + name, float(value), cell.cell.depth) for name, value in cell.metrics.items()]
             for metric, ends in cell.intervals.items():
-                values |= zip(interval_columns(metric), ends, strict=True)
-            found += [(PREFIX + name, float(value), cell.cell.depth) for name, value in values.items()]
+                bounds = zip(interval_columns(metric), ends, strict=True)
+                found += [(INTERVALS + name, float(value), cell.cell.depth) for name, value in bounds]
         return finite(found)[0]
 
     def tags(self, run: RunRecord) -> dict[str, str]:
