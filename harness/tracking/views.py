@@ -26,7 +26,8 @@ RUN_NAME = "attributes.`Run Name`"
 """How the table calls the column of run names."""
 OWN_PHASES = ("time/fit_s", "time/solve_s", "time/predict_s", "time/score_s")
 TELLING = ("ig", "sauc", "nss", "auc")
-SECTIONS = ("Ranking", "Layer curves (the step is the depth)", "Pictures", "Training", "Ridge penalty", "Time")
+PICTURES = "Pictures"
+SECTIONS = ("Ranking", "Layer curves (the step is the depth)", PICTURES, "Training", "Ridge penalty", "Time")
 OTHERS = ("layer_curve", "layer_curve_interval", "ridge", "time", "train", "Model metrics", "System metrics")
 """Where the UI puts a chart for every other metric: there, but folded."""
 Card = dict[str, Any]
@@ -74,7 +75,7 @@ class MatrixView:
             "columnWidths": {RUN_NAME: NAME_WIDTH, **columns},
             "runsHiddenMode": "SHOW_ALL",
             "compareRunCharts": list(self._charts()),
-            "compareRunSections": [_section(name, unfolded=name in SECTIONS) for name in (*SECTIONS, *OTHERS)],
+            "compareRunSections": [_section(name) for name in (*SECTIONS, *OTHERS)],
             "isAccordionReordered": True,
             "hideEmptyCharts": True,
             "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
@@ -162,13 +163,14 @@ def search_link(base: str, experiment: str, view: MatrixView) -> str:
     return f"{base.rstrip('/')}/#/experiments/{experiment}/runs?{urlencode(query, quote_via=quote)}"
 
 
-def _section(name: str, *, unfolded: bool) -> dict[str, Any]:
+def _section(name: str) -> dict[str, Any]:
+    wide = {"columns": 1, "cardHeight": 700} if name == PICTURES else {}
     return {
         "uuid": f"{OURS}{name}",
         "name": name,
-        "display": unfolded,
+        "display": name in SECTIONS,
         "isReordered": True,
         "deleted": False,
         "isGenerated": False,
+        **wide,
     }
-
