@@ -19,7 +19,6 @@ from harness.tracking.record import CURVES, Point, data_id, params, points, tags
 from harness.tracking.store import keep_quiet
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import Run
 
 MOST_RUNS, MOST_METRICS, MOST_TAGS = 1000, 900, 90

@@ -57,7 +57,9 @@ def _runs(client: MlflowClient, experiment: Experiment) -> dict[str, list[Run]]:
 def _search(client: MlflowClient, experiment: Experiment) -> Iterator[Run]:
     token = None
     while True:
-        page = client.search_runs([experiment.experiment_id], "tags.matrices LIKE '%'", max_results=PAGE, page_token=token)
+        page = client.search_runs(
+            [experiment.experiment_id], "tags.matrices LIKE '%'", max_results=PAGE, page_token=token
+        )
         yield from page
         token = page.token
         if not token:
