@@ -18,7 +18,7 @@ Test = dict[str, Any]
 
 
 def compare(study: Study, pairs: Sequence[tuple[Row, Row]], metric: str) -> list[Test | None]:
-    """A test of a - b for each pair, None where too few images have both; Holm over the run's pairs, else over these."""
+    """A test of a - b for each pair, None below two images; Holm over the run's pairs, else over these."""
     stored = [against(study.board.pairs, a["cell_key"], metric).get(b["cell_key"]) for a, b in pairs]
     missing = [i for i, test in enumerate(stored) if test is None]
     for i, test in zip(missing, _now(study, [pairs[i] for i in missing], metric), strict=True):

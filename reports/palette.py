@@ -26,7 +26,7 @@ def ordered(names: Iterable[str]) -> dict[str, tuple[str, str]]:
     last = max(1, len(distinct) - 1)
     shades = (matplotlib.colormaps["viridis"](0.88 * i / last) for i in range(len(distinct)))
     colours = [matplotlib.colors.to_hex(shade) for shade in shades]
-    return {name: (colour, MARKERS[i % len(MARKERS)]) for i, (name, colour) in enumerate(zip(distinct, colours))}
+    return {name: (colours[i], MARKERS[i % len(MARKERS)]) for i, name in enumerate(distinct)}
 
 
 def inferno(stops: int = 11) -> list[str]:

@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,8 @@ class Drawn:
     figure: Figure
     caption: str
     alt: str
+    table: list[list[str]] = field(default_factory=list)
+    """Its numbers, where they deserve to be read one by one; the first row names the columns."""
 
 
 @contextmanager
@@ -94,12 +96,13 @@ def inline(drawn: Drawn) -> str:
     svg = as_svg(drawn.figure)
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", svg, flags=re.DOTALL)  # would style the whole page
     svg = re.sub(r'\bid="', f'id="{_word(drawn.name)}-', svg)
     svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{_word(drawn.name)}-", svg)
     # within a page HTML knows the namespaces
     svg = re.sub(r'\sxmlns(:xlink)?="[^"]*"', "", svg)
     label = drawn.alt.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-    return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{label}" stroke-linejoin="round"', 1)
 
 
 def _word(name: str) -> str:

@@ -13,8 +13,8 @@ from reports.figures._drawing import Drawn, canvas
 from reports.palette import CEILING, FAINT, FLOOR, INK, LOW_LEVEL, styles
 from reports.study import Row, Study, by_depth, depth, is_pixels, is_random
 
-DODGE = 0.012
-"""Of the panel's width, between lines, so that their intervals do not cover each other."""
+DODGE = 0.05
+"""Of the panel's width, from the first line to the last, so that their intervals do not cover each other."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,16 @@ def _panels(study: Study) -> Iterable[Panel]:
 
 
 def _lines(panel: Panel) -> dict[tuple[str, str], list[Row]]:
-    """By weights and probe, shallow to deep; trained networks and the recipe's order of probes first."""
+    """By weights and probe, shallow to deep; trained networks first, and what reads most layers."""
     found: dict[tuple[str, str], list[Row]] = {}
-    for row in sorted(by_depth(panel.rows), key=lambda row: (is_random(row), str(row["weights"]), str(row["probe"]))):
+    for row in by_depth(panel.rows):
         found.setdefault((str(row["weights"]), str(row["probe"])), []).append(row)
-    return found
+    return dict(sorted(found.items(), key=lambda line: (is_random(line[1][0]), line[0][0], -len(line[1]), line[0][1])))
 
 
 def _draw(axis: Axes, panel: Panel, looks: dict[str, tuple[str, str]], *, named: bool, run: bool) -> None:
     by, places, lines = panel.study.by, panel.places, _lines(panel)
-    step = DODGE * max(1.0, max(places.values()) - min(places.values()))
+    step = DODGE * max(1.0, max(places.values()) - min(places.values())) / max(1, len(lines) - 1)
     for which, colour in (("floor", FLOOR), ("ceiling", CEILING)):
         _band(axis, panel.study.bound(which), which, by, colour)
     pixels = next((row for row in panel.study.networks if is_pixels(row)), None)
@@ -85,12 +85,10 @@ def _draw(axis: Axes, panel: Panel, looks: dict[str, tuple[str, str]], *, named:
         y = [float(row[by]) for row in rows]
         axis.plot([x[i] for i in single], [y[i] for i in single], color=colour, linestyle=dash)
         ends = [interval(row, by) or (value, value) for row, value in zip(rows, y, strict=True)]
-        error = (
-            [v - low for v, (low, _) in zip(y, ends, strict=True)],
-            [h - v for v, (_, h) in zip(y, ends, strict=True)],
-        )
+        low = [max(0.0, value - end) for value, (end, _) in zip(y, ends, strict=True)]
+        high = [max(0.0, end - value) for value, (_, end) in zip(y, ends, strict=True)]
         how = {"fmt": marker, "color": colour, "markerfacecolor": fill, "elinewidth": 1.1, "capsize": 0}
-        axis.errorbar(x, y, yerr=[[max(0.0, e) for e in side] for side in error], **how)
+        axis.errorbar(x, y, yerr=[low, high], **how)
     _mark_best(axis, panel, step, lines)
     _frame(axis, panel, named=named, run=run)
 
@@ -103,8 +101,17 @@ def _band(axis: Axes, row: Row | None, name: str, by: str, colour: str) -> None:
         axis.axhspan(*ends, color=colour, alpha=0.18, linewidth=0)
     axis.axhline(row[by], color=colour, linewidth=1, linestyle=":")
     words = f"{name} ({row['probe']}) {score(row, by)}"
-    above = {"xytext": (4, 6 if ends else 3), "textcoords": "offset points"}
-    axis.annotate(words, (0, row[by]), xycoords=("axes fraction", "data"), color=colour, fontsize=8, **above)
+    axis.annotate(
+        words,
+        (0.995, row[by]),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 5),
+        textcoords="offset points",
+        ha="right",
+        color=colour,
+        fontsize=8,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5},
+    )
 
 
 def _mark_best(axis: Axes, panel: Panel, step: float, lines: dict[tuple[str, str], list[Row]]) -> None:
@@ -123,9 +130,8 @@ def _mark_best(axis: Axes, panel: Panel, step: float, lines: dict[tuple[str, str
 def _frame(axis: Axes, panel: Panel, *, named: bool, run: bool) -> None:
     places = panel.places
     crowded = len(places) > 7 or max(map(len, places)) > 12
-    axis.set_xticks(
-        list(places.values()), list(places), rotation=60 if crowded else 0, ha="right" if crowded else "center"
-    )
+    turned = {"rotation": 60, "ha": "right"} if crowded else {}
+    axis.set_xticks(list(places.values()), list(places), **turned)
     single = [places[str(row["layers"])] for row in panel.rows if depth(row) is not None]
     if max(places.values()) > max(single):
         first = min(x for x in places.values() if x > max(single))
@@ -153,8 +159,8 @@ def _legend(panels: Sequence[Panel], looks: dict[str, tuple[str, str]]) -> list[
 def _caption(panels: Sequence[Panel]) -> str:
     several = any(depth(row) is None for panel in panels for row in panel.rows)
     return (
-        "How well each layer alone predicts gaze. Filled markers and solid lines are trained networks, open markers and "
-        "dashed lines untrained ones. Bands: floor and ceiling with their intervals."
+        "How well each layer alone predicts gaze. Filled markers and solid lines are trained networks, open markers "
+        "and dashed lines untrained ones. Bands: floor and ceiling with their intervals."
         + " Right of the thin line: readouts of several layers together."
         * several
     )
