@@ -38,8 +38,7 @@ def controls(study: Study) -> Drawn | None:
     for axis in axes[len(probes) :]:
         axis.set_visible(False)
     axes[0].invert_yaxis()
-    figure.supxlabel(f"{study.by.upper()}, mean over images, 95 % interval", fontsize=9)
-    figure.legend(handles=_legend(bool(untrained), bool(pixels)), loc="outside lower center", ncols=3)
+    figure.legend(handles=_legend(study, bool(untrained), bool(pixels)), loc="outside lower center", ncols=3)
     return Drawn("controls", figure, _caption(study, trained, untrained, pixels), _alt(study, networks, pixels))
 
 
@@ -68,17 +67,7 @@ def _panel(
     several = len({backbone for backbone, _ in groups}) > 1
     for which in ("floor", "ceiling"):
         if bound := study.bound(which):
-            axis.axvline(bound[study.by], color=FAINT, linewidth=1, linestyle=":")
-            axis.annotate(
-                which,
-                (bound[study.by], 1),
-                xycoords=("data", "axes fraction"),
-                rotation=90,
-                va="top",
-                ha="right",
-                fontsize=7.5,
-                color=FAINT,
-            )
+            axis.axvline(bound[study.by], color=FAINT, linewidth=1.2, linestyle=":")
     own = next((row for row in pixels if row["probe"] == probe), None)
     if own:
         ends = interval(own, study.by)
@@ -95,6 +84,7 @@ def _panel(
     axis.set_yticks(range(len(groups)), [f"{b} {layers}" if several else layers for b, layers in groups])
     axis.grid(visible=False, axis="y")
     axis.set_title(probe)
+    axis.set_xlabel(f"{study.by.upper()}, 95 % interval")
 
 
 def _dot(axis: Axes, row: Row, y: int, by: str) -> None:
@@ -106,14 +96,16 @@ def _dot(axis: Axes, row: Row, y: int, by: str) -> None:
     axis.errorbar([value], [y], xerr=error, fmt=marker, color=colour, markerfacecolor=face, elinewidth=1.1)
 
 
-def _legend(untrained: bool, pixels: bool) -> list[Line2D]:
+def _legend(study: Study, untrained: bool, pixels: bool) -> list[Line2D]:
     entries = [Line2D([], [], linestyle="", marker="o", color=PRETRAINED, label="trained")]
     if untrained:
-        entries.append(
-            Line2D([], [], linestyle="", marker="s", color=UNTRAINED, markerfacecolor="white", label="untrained")
-        )
+        look = {"marker": "s", "color": UNTRAINED, "markerfacecolor": "white"}
+        entries.append(Line2D([], [], linestyle="", label="untrained", **look))
     if pixels:
         entries.append(Line2D([], [], color=LOW_LEVEL, label="pixels alone, the best such cell"))
+    bounds = [f"{which} ({bound['probe']})" for which in ("floor", "ceiling") if (bound := study.bound(which))]
+    if bounds:
+        entries.append(Line2D([], [], color=FAINT, linestyle=":", label=" and ".join(bounds)))
     return entries
 
 

@@ -83,9 +83,11 @@ def _group(match: Match) -> tuple[str, str]:
 
 
 def _shown(matches: Sequence[Match], study: Study) -> Match:
-    """The one whose better cell ranks first."""
-    rank = {row["cell_key"]: place for place, row in enumerate(study.networks)}
-    return min(matches, key=lambda match: min(rank[match.sgd["cell_key"]], rank[match.ridge["cell_key"]]))
+    """The layers of the best cell, else those whose better cell ranks first."""
+    best, rank = study.best or {}, {row["cell_key"]: place for place, row in enumerate(study.networks)}
+    names = ("backbone", "weights", "layers")
+    alike = [match for match in matches if all(match.sgd[name] == best.get(name) for name in names)]
+    return min(alike or matches, key=lambda m: min(rank[m.sgd["cell_key"]], rank[m.ridge["cell_key"]]))
 
 
 def _forest(
@@ -122,7 +124,7 @@ def _scatter(axis: Axes, study: Study, loss: str, match: Match) -> None:
     axis.plot(ends, ends, color=FAINT, linewidth=1)
     better = sum((b > a) == study.higher_is_better for a, b in zip(x, y, strict=True) if a != b)
     words = f"{difference(match.test)}\n{p_in_words(match.test)}\n{loss} better on {better} of {len(x)} images"
-    axis.annotate(words, (0.03, 0.97), xycoords="axes fraction", va="top", fontsize=8)
+    axis.annotate(words, (0.98, 0.03), xycoords="axes fraction", ha="right", fontsize=8)
     axis.set_aspect("equal", adjustable="datalim")
     axis.set_xlabel(f"{study.by.upper()} of an image, ridge")
     axis.set_ylabel(f"{study.by.upper()} of it, {loss}")
