@@ -93,11 +93,14 @@ def track_command(
 def report_command(
     folders: Annotated[list[Path], typer.Argument(help="Folders of runs, e.g. results/osie.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the report goes.")] = Path("report"),
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="METRIC", help="Rank cells and images by it; else as the recipe says.")
+    ] = None,
 ) -> None:
-    """Write the leaderboard of one or several runs as CSV and Markdown."""
+    """Write one page that shows one or several runs (index.html), their leaderboard and every figure as files."""
     from harness import commands
 
-    commands.write_report(folders, out)
+    commands.write_report(folders, out, by)
 
 
 @app.command("score")

@@ -136,10 +136,10 @@ def track(folders: Sequence[Path], uri: str | None) -> None:
         console.print(f"open the MLflow UI: {_command()} ui --out {folders[0].parent}", soft_wrap=True, highlight=False)
 
 
-def write_report(folders: Sequence[Path], out: Path) -> None:
-    """Write the leaderboard of these runs and say where it is."""
-    for path in REPORTS.get("leaderboard")(folders, out):
-        Console().print(str(path), soft_wrap=True, highlight=False)
+def write_report(folders: Sequence[Path], out: Path, by: str | None) -> None:
+    """Write the report of these runs and say where its files are."""
+    for path in REPORTS.get("report")(folders, out, by):
+        Console().print(str(path), soft_wrap=True, highlight=False, markup=False)
 
 
 def _command() -> str:
