@@ -141,7 +141,7 @@ def _document(path: Path) -> Row:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ResultsError(f"cannot read {path}: {error}") from error
+        raise ResultsError(f"cannot read {path} ({error}); is it the folder of a run?") from error
     if not isinstance(document, dict):
         raise ResultsError(f"{path} is not what a run writes")
     return document

@@ -19,7 +19,7 @@ DESCRIPTION = f"""{OPENING}; a run is one cell of a matrix.
 `weights`, `layers`, `probe`, `kind` (`cell` or `layer-curve`), `cell_key` (a hash of all that can change its numbers),
 `compare` (the metric that ranks), `synthetic`, `status`, `git_commit`.
 
-**Metrics.** Means over the held-out images (`cc`, `auc`, `sauc`, `nss`, `ig`, `sim`, `kld`, ...) with the 95 % bootstrap
+**Metrics.** Means over the held-out images (`cc`, `auc`, `nss`, `ig`, `sim`, `kld`, ...) with the 95 % bootstrap
 interval in `..._ci_low` and `..._ci_high`; `share_...`: share of the range from the centre bias to other observers;
 `depth` of the layer; `time/<phase>_s` (phases shared by the cells of a network are counted in each).
 

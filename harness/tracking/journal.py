@@ -90,7 +90,7 @@ class Journal:
         return {**labels, "matrices": " ".join(dict.fromkeys([*earlier.split(), self.run.matrix_id]))}
 
     def _create(self, name: str, labels: Mapping[str, str]) -> str:
-        created = self.client.create_run(self.experiment, tags=labels, run_name=name)
+        created = self.client.create_run(self.experiment, tags=dict(labels), run_name=name)
         self._open = str(created.info.run_id)
         return self._open
 

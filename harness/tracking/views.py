@@ -1,4 +1,4 @@
-"""What MLflow's UI shows of a matrix when its link is opened: columns, sorting and charts, as its shared views keep them.
+"""What MLflow's UI shows of a matrix when its link is opened: columns, sorting and charts, in a shared view's form.
 
 Written for MLflow 3.1 to 3.17. A UI that does not know the format shows its own defaults, nothing breaks.
 """

@@ -61,7 +61,7 @@ def style() -> Iterator[None]:
     """Within it figures look alike, and do not depend on the user's own matplotlibrc."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
+        matplotlib.rcParams.update(_STYLE)  # type: ignore[arg-type]
         yield
 
 

@@ -39,7 +39,7 @@ def alphas(study: Study) -> Drawn | None:
     for axis in axes[len(shown) :]:
         axis.set_visible(False)
     handles = [Line2D([], [], color=c, marker=m, label=layers) for layers, (c, m) in looks.items()]
-    ring = {"marker": "o", "markersize": 10, "markerfacecolor": "none", "linestyle": ""}
+    ring: dict[str, Any] = {"marker": "o", "markersize": 10, "markerfacecolor": "none", "linestyle": ""}
     handles.append(Line2D([], [], color=INK, label="chosen", **ring))
     if any(_at_edge(study, row) for row in rows):
         handles.append(Line2D([], [], color=WARNING, label="chosen at the edge of the grid", **ring))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -99,7 +100,7 @@ def _dot(axis: Axes, row: Row, y: int, by: str) -> None:
 def _legend(study: Study, untrained: bool, pixels: bool) -> list[Line2D]:
     entries = [Line2D([], [], linestyle="", marker="o", color=PRETRAINED, label="trained")]
     if untrained:
-        look = {"marker": "s", "color": UNTRAINED, "markerfacecolor": "white"}
+        look: dict[str, Any] = {"marker": "s", "color": UNTRAINED, "markerfacecolor": "white"}
         entries.append(Line2D([], [], linestyle="", label="untrained", **look))
     if pixels:
         entries.append(Line2D([], [], color=LOW_LEVEL, label="pixels alone, the best such cell"))

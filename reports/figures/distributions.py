@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -10,7 +12,7 @@ from matplotlib.patches import Patch
 from reports._board import label
 from reports.comparisons import scores_of
 from reports.figures._drawing import Drawn, canvas
-from reports.palette import CEILING, FLOOR, INK, PRETRAINED
+from reports.palette import CEILING, FLOOR, PRETRAINED
 from reports.study import Row, Study
 
 BINS = 24
@@ -47,12 +49,11 @@ def _histogram(axis: Axes, study: Study, metric: str, best: Row, bounds: dict[st
     every = np.concatenate([own, *others.values()])
     low, high = np.percentile(every, CLIP)
     edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
-    axis.hist(np.clip(own, edges[0], edges[-1]), edges, color=PRETRAINED, alpha=0.45)
+    axis.hist(np.clip(own, edges[0], edges[-1]), list(edges), color=PRETRAINED, alpha=0.45)
     axis.axvline(own.mean(), color=PRETRAINED, linewidth=1.6)
-    for (which, values), colour, dash in zip(others.items(), (FLOOR, CEILING), ("--", "-"), strict=False):
-        colour, dash = (FLOOR, "--") if which == "floor" else (CEILING, "-")
+    for which, values in others.items():
         clipped = np.clip(values, edges[0], edges[-1])
-        axis.hist(clipped, edges, histtype="step", color=colour, linestyle=dash, linewidth=1.2)
+        axis.hist(clipped, list(edges), histtype="step", linewidth=1.2, **_outline(which))
     axis.set_title(metric.upper())
     axis.grid(visible=False, axis="x")
 
@@ -60,9 +61,13 @@ def _histogram(axis: Axes, study: Study, metric: str, best: Row, bounds: dict[st
 def _legend(best: Row, bounds: dict[str, Row]) -> list[Patch | Line2D]:
     handles: list[Patch | Line2D] = [Patch(color=PRETRAINED, alpha=0.45, label=label(best))]
     for which, row in bounds.items():
-        colour, dash = (FLOOR, "--") if which == "floor" else (CEILING, "-")
-        handles.append(Line2D([], [], color=colour, linestyle=dash, label=f"{which}: {row['probe']}"))
-    return handles or [Line2D([], [], color=INK)]
+        handles.append(Line2D([], [], label=f"{which}: {row['probe']}", **_outline(which)))
+    return handles
+
+
+def _outline(which: str) -> dict[str, Any]:
+    """How the floor's and the ceiling's histograms are drawn."""
+    return {"color": FLOOR, "linestyle": "--"} if which == "floor" else {"color": CEILING, "linestyle": "-"}
 
 
 def _alt(study: Study, metrics: list[str], best: Row, bounds: dict[str, Row]) -> str:
