@@ -14,7 +14,7 @@ from harness.results import RECIPE, interval_columns, read_cells, share_columns
 from reports._pairs import read_tests
 
 NOT_METRICS = {
-    *("cell_key", "dataset", "backbone", "weights", "weights_sha256", "layers", "probe", "seed"),
+    *("cell_key", "dataset", "backbone", "weights", "weights_sha256", "layers", "depth", "probe", "seed", "bound"),
     *("n_images", "n_unscored", "n_constant", "unscored", "warnings", "status", "error"),
 }
 SHARED = ("time_train_", "time_test_")

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.results import RECIPE, CellResult, RunRecord
+from harness.results import CONTACT_SHEET, RECIPE, CellResult, RunRecord
 from harness.tracking.record import CURVES, params, points, tags
 from harness.tracking.store import artifact_location, keep_quiet
 
@@ -88,8 +88,8 @@ class Journal:
         with tempfile.TemporaryDirectory(prefix="salprobe-") as name:
             self._stage(Path(name), result)
             self.client.log_artifacts(run_id, name)
-        if result.readout is not None and result.readout.is_dir():
-            self.client.log_artifacts(run_id, str(result.readout), "readout")
+        if result.folder is not None and (result.folder / "readout.json").is_file():
+            self.client.log_artifacts(run_id, str(result.folder), "readout")
 
     def _stage(self, folder: Path, result: CellResult) -> None:
         documents = {"cell": result.identity, "info": result.info, "environment": self.run.environment}
@@ -99,9 +99,9 @@ class Journal:
             (folder / "error.txt").write_text(result.error + "\n", encoding="utf-8")
         if (recipe := self.run.folder / RECIPE).is_file():
             shutil.copy(recipe, folder)
-        if result.picture is not None and result.picture.is_file():
+        if result.folder is not None and (picture := result.folder / CONTACT_SHEET).is_file():
             (folder / "pictures").mkdir()
-            shutil.copy(result.picture, folder / "pictures" / "contact_sheet.png")  # one name, so that runs line up
+            shutil.copy(picture, folder / "pictures")
 
 
 def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
