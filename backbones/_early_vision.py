@@ -48,7 +48,7 @@ def log_luminance(light: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
 def opponency(light: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 2 h w"]:
     """R - G and B - (R + G) / 2, each over intensity + DIM; 0 for every grey.
 
-    The two axes of Derrington, Krauskopf & Lennie (1984) in RGB, normalised by intensity as in Itti, Koch & Niebur (1998).
+    The two axes of Derrington, Krauskopf & Lennie (1984) in RGB, normalised by intensity (Itti, Koch & Niebur 1998).
     """
     red, green, blue = light.unbind(1)
     both = torch.stack([red - green, blue - (red + green) / 2], dim=1)
@@ -84,7 +84,7 @@ def rms(mean: Float[Tensor, "b c h w"], mean_of_squares: Float[Tensor, "b c h w"
 
 
 def oriented_energy(signal: Float[Tensor, "b 1 h w"], pairs: Float[Tensor, "2*o 1 k k"]) -> Float[Tensor, "b o h w"]:
-    """sqrt(even^2 + odd^2) of each quadrature pair (Adelson & Bergen 1985): the amplitude of a grating, at any phase."""
+    """sqrt(even^2 + odd^2) of each quadrature pair: a grating's amplitude at any phase (Adelson & Bergen 1985)."""
     even, odd = conv2d(bordered(signal, RADIUS, RADIUS), pairs).chunk(2, dim=1)
     return (even**2 + odd**2).sqrt()
 
