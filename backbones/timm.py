@@ -40,7 +40,11 @@ class Timm(Backbone):
 
     def available_layers(self) -> tuple[LayerSpec, ...]:
         """timm's feature stages, or every block of a ViT; raises RecipeError for a model that cannot be used."""
-        return structure(self.model).layers
+        return self.structure().layers
+
+    def structure(self) -> Structure:
+        """The layers and how timm builds them; raises RecipeError for a model that cannot be used."""
+        return structure(self.model)
 
     def find_weights(self) -> Weights | None:
         """Of the checkpoint that `load` would use, if it is on this machine."""
@@ -63,25 +67,25 @@ class Timm(Backbone):
         LOG.info("%s uses weights %s from %s", self.model, weights.name, weights.source)
         LOG.info("%s tensors have SHA-256 %s", self.model, weights.sha256)
         net = net.requires_grad_(False).eval().to(device)
-        return LoadedTimm(self.model, net, weights, self._preprocessing(), device)
+        return LoadedTimm(self.label, net, self.structure(), weights, self._preprocessing(), device)
 
     def _preprocessing(self) -> Preprocessing:
         import timm.data
 
-        found = structure(self.model)
+        found = self.structure()
         config = cast("Any", timm.data).resolve_model_data_config(build(self.model, found, on="meta"))
         return Preprocessing(mean=tuple(config["mean"]), std=tuple(config["std"]), multiple_of=found.multiple_of)
 
     def _build_random(self) -> nn.Module:
         with seeded(self.seed):
-            return build(self.model, structure(self.model))
+            return build(self.model, self.structure())
 
     def _build_from(self, tensors: Tensors, file: Path) -> nn.Module:
         if self.weights != "pretrained":
             _check_complete(tensors, self.model, file)
         try:
             with seeded(0):  # building draws random numbers that loading overwrites
-                return build(self.model, structure(self.model), tensors)
+                return build(self.model, self.structure(), tensors)
         except RuntimeError as error:
             raise WeightsError(f"{file} does not fit timm's {self.model}: {error}") from error
 
@@ -117,10 +121,16 @@ class LoadedTimm(LoadedBackbone):
     """A timm feature network; ViTs stop after the deepest layer asked for."""
 
     def __init__(
-        self, model: str, module: nn.Module, weights: Weights, preprocessing: Preprocessing, device: torch.device
+        self,
+        label: str,
+        module: nn.Module,
+        structure: Structure,
+        weights: Weights,
+        preprocessing: Preprocessing,
+        device: torch.device,
     ) -> None:
         self.module, self.weights, self.preprocessing, self.device = module, weights, preprocessing, device
-        self.label, self.structure = model, structure(model)
+        self.label, self.structure = label, structure
 
     def forward(
         self, images: Float[Tensor, "b 3 h w"], layers: Sequence[str]
