@@ -67,11 +67,11 @@ class MomentsTrainer(Trainer):
         return LinearReadout(dict(zip(self.names, parts, strict=True)), bias.item(), info=info)
 
 
-def sweep_info(best: CrossValidated, parameter: str = "alpha") -> dict[str, Any]:
+def sweep_info(best: CrossValidated, parameter: str = "alpha", grid: str = "alphas") -> dict[str, Any]:
     """The sweep as it is saved with a readout; flags a choice at the edge of its grid."""
     info: dict[str, Any] = {
         parameter: best.solution.alpha,
-        f"{parameter}s": list(best.alphas),
+        grid: list(best.alphas),
         "cv_error": [e if e < float("inf") else None for e in best.cv_error],
     }
     if best.at_edge:
