@@ -70,7 +70,7 @@ def partial_least_squares(
 ) -> tuple[Float[Tensor, "a p 1"], Bool[Tensor, " a"]]:
     """Weights of PLS1 for each number of components: least squares within the Krylov space of C and r (Helland 1988).
 
-    An orthonormal basis q_1 = r / |r|, q_k ~ C q_(k-1) less what lies in q_1 ... q_(k-1) (Lanczos, orthogonalised twice)
+    An orthonormal basis q_1 = r / |r|, q_k ~ C q_(k-1) less what lies in q_1 ... q_(k-1) (Lanczos, twice over)
     gives v = Q (Q'CQ)^-1 Q'r. Beyond the last direction that there is, the weights stay.
     """
     right = problem.r[:, 0]
@@ -79,7 +79,8 @@ def partial_least_squares(
     for wanted in components:
         k = min(int(wanted), basis.shape[1])
         Q, CQ = basis[:, :k], images[:, :k]
-        found.append(Q @ torch.linalg.solve(Q.T @ CQ, Q.T @ right) if k else torch.zeros_like(right))
+        inner = torch.linalg.solve(Q.T @ CQ, Q.T @ right) if k else Q.T @ right
+        found.append(Q @ inner)
     return torch.stack(found)[:, :, None], torch.ones(len(found), dtype=torch.bool, device=problem.r.device)
 
 
