@@ -37,6 +37,9 @@ def _declared() -> Iterator[LayerSpec]:
 
 
 LAYERS = tuple(_declared())
+_POINTS = [layer.name for layer in LAYERS if layer.name not in BLOCKS]
+_LAST = {stage: f"{stage}.{blocks - 1}" for stage, blocks in BLOCKS.items()}
+_DEPTHS = {layer.name: _POINTS.index(_LAST.get(layer.name, layer.name)) for layer in LAYERS}
 
 
 @backbone("resnet50")
@@ -59,6 +62,10 @@ class ResNet50(Backbone):
     def stages(self) -> tuple[str, ...]:
         """`all` means the stages; their inner blocks are asked for by name."""
         return ("stem", *BLOCKS)
+
+    def depth(self, layer: str) -> int:
+        """0 for the stem, 1 to 16 for the blocks; a stage lies where its last block does."""
+        return _DEPTHS[layer]
 
     def find_weights(self) -> Weights | None:
         """Of the checkpoint that `load` would use, if it is on this machine."""

@@ -82,6 +82,10 @@ class Backbone(ABC):
         """The layers that the recipe word `all` means, shallow to deep; by default every layer."""
         return tuple(layer.name for layer in self.available_layers())
 
+    def depth(self, layer: str) -> int:
+        """How many layers lie before that one; by default by the order of `available_layers`."""
+        return [known.name for known in self.available_layers()].index(layer)
+
     @abstractmethod
     def find_weights(self) -> Weights | None:
         """The weights that `load` would use if they are on this machine already, else None. Fetches nothing."""

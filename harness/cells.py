@@ -26,6 +26,8 @@ class Cell:
     probe: Probe
     seed: int
     skip: str | None = None
+    depth: int | None = None
+    """How deep its one layer lies, counted from 0; None for several layers or none."""
 
     @property
     def label(self) -> str:

@@ -70,21 +70,37 @@ def ui_command(
     out: Out = Path("results"),
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
 ) -> None:
-    """Start the MLflow UI on the store of a results folder."""
+    """Start the MLflow UI on the store of a results folder, with a link for every matrix in it."""
     from harness import commands
 
     sys.exit(commands.start_ui(out, port))
+
+
+@app.command("track")
+def track_command(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of runs, e.g. results/osie.")],
+    uri: Annotated[
+        str | None, typer.Option(help="The MLflow store or server; by default where the run would have logged.")
+    ] = None,
+) -> None:
+    """Log finished runs to MLflow, from their files: what was not written, or another store."""
+    from harness import commands
+
+    commands.track(folders, uri)
 
 
 @app.command("report")
 def report_command(
     folders: Annotated[list[Path], typer.Argument(help="Folders of runs, e.g. results/osie.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the report goes.")] = Path("report"),
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="METRIC", help="Rank cells and images by it; else as the recipe says.")
+    ] = None,
 ) -> None:
-    """Write the leaderboard of one or several runs as CSV and Markdown."""
+    """Write one page that shows one or several runs (index.html), their leaderboard and every figure as files."""
     from harness import commands
 
-    commands.write_report(folders, out)
+    commands.write_report(folders, out, by)
 
 
 @app.command("score")
@@ -125,6 +141,32 @@ def export_command(
     from harness import commands
 
     commands.export_maps(folder, cell, format, out, overrides or [])
+
+
+@app.command("predict")
+def predict_command(
+    images: Annotated[list[str], typer.Argument(help="Image files, folders (with all below them) or globs.")],
+    readout: Annotated[
+        str,
+        typer.Option(
+            "--readout", "-r", help="A results folder, a cell's folder, an MLflow run id, runs:/..., models:/..."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the maps.")],
+    cell: Annotated[
+        str | None, typer.Option("--cell", "-c", help='Of a results folder: "layer3 ridge"; by default the best cell.')
+    ] = None,
+    format: Annotated[str, typer.Option("--format", "-f", help="npy, png or both.")] = "both",
+    overlays: Annotated[bool, typer.Option("--overlay/--no-overlay", help="Each map laid over its image.")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    results: Annotated[Path, typer.Option(help="Folder with the MLflow store of a run id or URI.")] = Path("results"),
+) -> None:
+    """Saliency maps and overlays for new images of any size, from a finished cell."""
+    from harness import predict_command
+
+    wanted = predict_command.wanted_files(out, format, overlays=overlays, overwrite=overwrite)
+    sys.exit(predict_command.predict(readout, cell, images, wanted, device, results))
 
 
 @app.command("doctor")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,16 +21,17 @@ from harness.calibration import Calibration
 from harness.distributed import gather_to_main
 from harness.grid import resize
 from harness.ground_truth import GroundTruth, Pool
+from harness.layer_shares import LayerShares
 from harness.metrics import Metric, constant, rank, why_unscored
 from harness.per_image import PerImage
 from harness.readout import Readout
+from harness.small_maps import SmallMaps
 from harness.stream import Stream
 from harness.timing import Stopwatch
 from harness.types import Batch
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-    from numpy.typing import NDArray
 
     from harness.progress import Progress
 
@@ -44,10 +45,9 @@ class Scores:
     per_image: PerImage = field(default_factory=PerImage)
     n_constant: int = 0
     """Images whose map has one value everywhere; cc and nss are 0 there and the AUCs 0.5, by definition."""
-    predictions: dict[int, NDArray[Any]] = field(default_factory=dict)
-    """The maps of the images chosen for pictures."""
-    densities: dict[int, NDArray[Any]] = field(default_factory=dict)
-    """What those were scored against."""
+    maps: SmallMaps = field(default_factory=SmallMaps)
+    """Every map, small, for pictures; empty where none were asked for."""
+    layer_shares: LayerShares = field(default_factory=LayerShares)
     error: str | None = None
     watch: Stopwatch = field(default_factory=Stopwatch)
 
@@ -59,13 +59,11 @@ class Scores:
         """Joined with what other processes found out about the same readout, in the order in which one process meets
         the images; the time is this process' own."""
         everybody = (self, *others)
-        predictions = {image: map_ for scores in everybody for image, map_ in scores.predictions.items()}
-        densities = {image: map_ for scores in everybody for image, map_ in scores.densities.items()}
         return Scores(
             per_image=self.per_image.merged([other.per_image for other in others], order),
             n_constant=sum(scores.n_constant for scores in everybody),
-            predictions={image: predictions[image] for image in order if image in predictions},
-            densities={image: densities[image] for image in order if image in densities},
+            maps=self.maps.merged([other.maps for other in others]),
+            layer_shares=self.layer_shares.merged([other.layer_shares for other in others]),
             error=next((scores.error for scores in everybody if scores.error is not None), None),
             watch=self.watch,
         )
@@ -78,7 +76,7 @@ def evaluate(
     progress: Progress,
     *,
     calibrations: Mapping[str, Calibration] | None = None,
-    pictured: Collection[int] = (),
+    keep_maps: bool = False,
 ) -> dict[str, Scores]:
     """Score every readout on every image of the stream; a readout that raises fails alone.
 
@@ -86,7 +84,9 @@ def evaluate(
     A metric of log densities is nan for a readout that has neither a density nor a calibration.
     """
     fitted, seed = calibrations or {}, stream.settings.seed
-    desks = [_Desk(key, readout.to(stream.device), fitted.get(key), seed) for key, readout in readouts.items()]
+    desks = [
+        _Desk(key, readout.to(stream.device), fitted.get(key), seed, keep_maps) for key, readout in readouts.items()
+    ]
     if desks:
         pool = Pool(stream.dataset, stream.device)
         workers = torch.get_num_threads() if stream.device.type == "cpu" else 1
@@ -94,7 +94,7 @@ def evaluate(
             for batch in stream.batches():
                 truth = GroundTruth(batch, batch, pool)
                 truth.prepare({need for metric in metrics for need in metric.needs})
-                _side_by_side(threads, [partial(desk.score, batch, truth, metrics, pictured) for desk in desks])
+                _side_by_side(threads, [partial(desk.score, batch, truth, metrics) for desk in desks])
                 bar.advance(len(batch))
     return _joined({desk.key: desk.scores for desk in desks}, stream.ids_of_a_pass())
 
@@ -131,16 +131,19 @@ class _Desk:
     readout: Readout
     calibration: Calibration | None
     seed: int
+    keep_maps: bool
     scores: Scores = field(default_factory=Scores)
 
     @torch.inference_mode()
-    def score(self, batch: Batch, truth: GroundTruth, metrics: Sequence[Metric], pictured: Collection[int]) -> None:
+    def score(self, batch: Batch, truth: GroundTruth, metrics: Sequence[Metric]) -> None:
         """Score the batch; an exception becomes the readout's error, and later batches are passed over."""
         if self.scores.error is not None:
             return
         try:
             with self.scores.watch("predict", batch.device):
-                maps = stimulus_maps(self.readout(batch), batch)
+                predicted = self.readout(batch)
+                maps = stimulus_maps(predicted, batch)
+                self._describe(predicted, batch)
                 scored = self.readout.scored_against(batch)
                 if scored is not batch:
                     truth = GroundTruth(scored, batch, truth.pool)
@@ -152,11 +155,14 @@ class _Desk:
             self.scores.error = f"{type(error).__name__}: {error}"
             log.debug("readout %s failed", self.key, exc_info=error)
             return
-        self._note(batch, values, reasons)
-        for i, image_id in enumerate(batch.ids):
-            if image_id in pictured:
-                self.scores.predictions[image_id] = maps[i].cpu().numpy()
-                self.scores.densities[image_id] = truth.density.values[i].cpu().numpy()
+        self.scores.per_image.append(batch.ids, values, ["; ".join(found) for found in reasons])
+
+    def _describe(self, predicted: Tensor, batch: Batch) -> None:
+        """What is kept of the maps beside their scores."""
+        if self.keep_maps:
+            self.scores.maps.add(batch.ids, predicted)
+        if len(self.readout.layers) > 1 and (parts := self.readout.parts(batch)):
+            self.scores.layer_shares.add(parts)
 
     def _values(
         self, maps: Tensor, batch: Batch, truth: GroundTruth, metrics: Sequence[Metric]
@@ -195,9 +201,6 @@ class _Desk:
             one = [type(x)(x.values[i : i + 1]) for x in given]
             results.append(metric.function(maps[i : i + 1], *one, generator=generator))
         return torch.cat(results)
-
-    def _note(self, batch: Batch, values: Mapping[str, list[float]], reasons: list[list[str]]) -> None:
-        self.scores.per_image.append(batch.ids, values, ["; ".join(found) for found in reasons])
 
 
 def _reasons(

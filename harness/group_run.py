@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from harness.caching import open_cache
 from harness.calibration import calibrate
-from harness.data.images import read_image
+from harness.cell_pictures import keep_maps
 from harness.distributed import gather, is_main, main_first
 from harness.evaluation import Scores, evaluate
 from harness.feature_cache import FeatureCache
 from harness.identity import cell_key, identity
 from harness.machine import stream_settings
 from harness.memory import estimate
-from harness.pictures import PictureRow, contact_sheet
 from harness.readout import save_readout
 from harness.results import CellResult
 from harness.stream import Stream, StreamSettings
@@ -28,6 +27,7 @@ from harness.units import gib
 
 if TYPE_CHECKING:
     from harness._backbone import LoadedBackbone
+    from harness.album import GrowingAlbum
     from harness.cells import Cell, Group
     from harness.data.dataset import Dataset
     from harness.plan import Plan
@@ -49,6 +49,7 @@ class GroupRun:
     """None in a process that does not write."""
     device: torch.device
     progress: Progress
+    album: GrowingAlbum | None = None
 
     def run(self, seen: dict[str, str]) -> list[CellResult]:
         """All results of the group; `seen` maps the keys of earlier cells to their labels. May raise WeightsError."""
@@ -105,7 +106,7 @@ class GroupRun:
             self.plan.metrics,
             self.progress,
             calibrations=calibrations,
-            pictured=pictured_ids(self.test, recipe.pictures),
+            keep_maps=recipe.pictures > 0,
         )
         for skipped in gather([*training.skipped.values(), *testing.skipped.values()]):
             for image in skipped:
@@ -132,41 +133,24 @@ class GroupRun:
     ) -> CellResult:
         """A cell's result with its files written; phases of the shared passes are the same for the whole group."""
         error = student.error or (scores.error if scores is not None else None)
+        assert self.results is not None
         result = self._result(student.cell, loaded, "failed" if error else "finished", error)
         result.seconds = {**student.watch.seconds, **phases}
+        folder = self.results.open_cell(result, as_entry(self.group.backbone), self.train.sizes)
         if student.readout is not None:
+            if scores is not None and (shares := scores.layer_shares.shares()):
+                student.readout.info["layer_shares"] = shares
             result.info = student.readout.info
-            assert self.results is not None
-            result.readout = self.results.readout(result.key)
-            save_readout(student.readout, result.readout)
+            save_readout(student.readout, folder)
         if scores is not None and not error:
             result.seconds |= scores.watch.seconds
             result.metrics = scores.means(self.plan.metrics)
             result.n_images, result.n_unscored = len(scores.per_image), len(scores.per_image.unscored)
             result.n_constant = scores.n_constant
             result.unscored, result.per_image = dict(scores.per_image.reasons()), scores.per_image
-            result.picture = self._draw(result, scores)
+            if self.album is not None:
+                keep_maps(result, scores.maps, self.album, self.plan.recipe)
         return result
-
-    def _draw(self, result: CellResult, scores: Scores) -> Path | None:
-        if not scores.predictions or self.results is None:
-            return None
-        files = {int(id_): file for id_, file in zip(self.test.ids, self.test.files, strict=True)}
-        rows = [
-            PictureRow(
-                image_id=id_,
-                image=read_image(files[id_], id_).permute(1, 2, 0).numpy(),
-                density=scores.densities[id_],
-                prediction=prediction,
-                scores=result.per_image.score_of(id_),
-            )
-            for id_, prediction in scores.predictions.items()
-        ]
-        path = self.results.picture(result.key)
-        path.parent.mkdir(exist_ok=True)
-        title = f"{result.cell.dataset} · {result.label}"
-        contact_sheet(title, rows, synthetic=self.test.synthetic).save(path, compress_level=1)
-        return path
 
     def _identity(self, cell: Cell, loaded: LoadedBackbone | None) -> dict[str, Any]:
         return identity(cell, self.plan.recipe, self.train, self.test, loaded, self.plan.metrics)
@@ -179,7 +163,6 @@ class GroupRun:
         return CellResult(cell, cell_key(resolved), resolved, status, error, weights)
 
 
-def pictured_ids(test: Dataset, n: int) -> list[int]:
-    """The same few image ids for every cell: evenly spread over the held-out images."""
-    n = min(n, len(test))
-    return [int(test.ids[i * len(test) // n]) for i in range(n)]
+def as_entry(plugin: Any) -> dict[str, Any] | None:
+    """A plugin as a recipe would name it, with all its parameters."""
+    return None if plugin is None else {"name": plugin.name, **dataclasses.asdict(plugin)}

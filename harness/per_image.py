@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -42,6 +43,15 @@ class PerImage:
             made.append([row["image_id"]], scores, [row.get("unscored") or ""])
         return made
 
+    @classmethod
+    def of_table(cls, table: pa.Table) -> Self:
+        """From what `table` gives."""
+        made = cls()
+        metrics = [name for name in table.column_names if name not in ("cell_key", "image_id", "unscored")]
+        scores = {name: [math.nan if x is None else x for x in table[name].to_pylist()] for name in metrics}
+        made.append(table["image_id"].to_pylist(), scores, [why or "" for why in table["unscored"].to_pylist()])
+        return made
+
     @property
     def metrics(self) -> tuple[str, ...]:
         """The columns' names."""
@@ -70,6 +80,12 @@ class PerImage:
         """Over the images that could be scored; nan where none could."""
         values = [value for value in self._columns[metric] if value == value]
         return sum(values) / len(values) if values else float("nan")
+
+    def ranked(self, metric: str, *, higher_is_better: bool = True) -> list[int]:
+        """Images that could be scored, best first; equal ones in the order of their ids."""
+        values, ids = self.column(metric), self.ids
+        order = np.lexsort([ids, -values if higher_is_better else values])
+        return [int(ids[i]) for i in order if values[i] == values[i]]
 
     def score_of(self, image: int) -> dict[str, float]:
         """Every metric of one image; KeyError where it was not scored."""

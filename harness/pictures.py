@@ -1,4 +1,4 @@
-"""One composed picture a cell: image | human gaze | prediction, the same images in every cell."""
+"""Composed pictures: image | human gaze | prediction | the prediction over the image, a row an image."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
     from numpy import ndarray
 
-BOX = 320
+BOX = 300
 """Every panel fits into a square of so many pixels."""
 GAP, MARGIN, CAPTION = 10, 20, 34
-COLUMNS = ("image", "human gaze density", "prediction")
-SYNTHETIC_COLUMNS = ("generated image", "simulated gaze density", "prediction")
+COLUMNS = ("image", "human gaze density", "prediction", "prediction over the image")
+SYNTHETIC_COLUMNS = ("generated image", "simulated gaze density", *COLUMNS[2:])
+OPACITY = (0.25, 0.8)
+"""Of a map laid over its image, where it is smallest and where it is largest."""
 INK, FAINT, PAPER, WARNING, UNKNOWN = "#1a1a1a", "#5a5a5a", "#ffffff", "#a33b00", (128, 128, 128)
 
 
@@ -33,13 +35,15 @@ class PictureRow:
     prediction: Float[ndarray, "h w"]
     scores: dict[str, float]
     """By metric, for this image; a metric that could not be computed is nan."""
+    note: str = ""
+    """Why it is shown, e.g. "best"."""
 
 
 def contact_sheet(title: str, rows: Sequence[PictureRow], synthetic: bool) -> Image.Image:
     """The rows under a title, with one colour scale; says "synthetic" where the images and gaze are."""
     panels = [_panels(row) for row in rows]
     heights = [CAPTION + max((panel.height for panel in row), default=0) for row in panels]
-    width = 2 * MARGIN + 3 * BOX + 2 * GAP
+    width = _left(len(COLUMNS)) - GAP + MARGIN
     top, bottom = MARGIN + (82 if synthetic else 58), 56
     sheet = Image.new("RGB", (width, top + sum(heights) + bottom), PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -49,8 +53,9 @@ def contact_sheet(title: str, rows: Sequence[PictureRow], synthetic: bool) -> Im
         for column, panel in enumerate(images):
             sheet.paste(panel, (_left(column) + (BOX - panel.width) // 2, y))
         caption = y + height - CAPTION + 4
-        draw.text((_left(0), caption), f"image {row.image_id}", INK, _font(13))
-        draw.text((_left(2) + BOX, caption), _scores(row.scores), INK, _font(13), anchor="ra")
+        name = f"image {row.image_id}" + (f"   {row.note}" if row.note else "")
+        draw.text((_left(0), caption), name, INK, _font(13))
+        draw.text((width - MARGIN, caption), _scores(row.scores), INK, _font(13), anchor="ra")
         y += height
     _draw_scale(sheet, draw, y + 8)
     return sheet
@@ -66,21 +71,35 @@ def colour(values: Float[ndarray, "h w"]) -> UInt8[ndarray, "h w 3"]:
     return coloured
 
 
-def _panels(row: PictureRow) -> tuple[Image.Image, Image.Image, Image.Image]:
-    height, width = row.image.shape[:2]
-    scale = BOX / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    picture = Image.fromarray(row.image).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return picture, _map(row.density, size), _map(row.prediction, size)
+def fitted(image: Image.Image, box: int) -> Image.Image:
+    """The image at the largest size that fits into a square of `box` pixels."""
+    scale = box / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
-def _map(values: Float[ndarray, "h w"], size: tuple[int, int]) -> Image.Image:
+def map_picture(values: Float[ndarray, "h w"], size: tuple[int, int]) -> Image.Image:
+    """A map on any grid as a coloured picture of (width, height) pixels."""
     resized = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32)).resize(size, Image.Resampling.BILINEAR)
     return Image.fromarray(colour(np.asarray(resized)))
 
 
+def overlay(image: Image.Image, coloured: Image.Image) -> Image.Image:
+    """A coloured map laid over its image, which loses its own colours; both of one size."""
+    low, high = OPACITY
+    # inferno's lightness rises with the value, so it can stand for it
+    opacity = coloured.convert("L").point([round(255 * (low + (high - low) * level / 255)) for level in range(256)])
+    return Image.composite(coloured, image.convert("L").convert("RGB"), opacity)
+
+
+def _panels(row: PictureRow) -> tuple[Image.Image, ...]:
+    picture = fitted(Image.fromarray(row.image), BOX)
+    prediction = map_picture(row.prediction, picture.size)
+    return picture, map_picture(row.density, picture.size), prediction, overlay(picture, prediction)
+
+
 def _draw_head(draw: ImageDraw.ImageDraw, title: str, synthetic: bool, top: int) -> None:
-    draw.text((MARGIN, MARGIN - 4), _fitting(title, 20, 3 * BOX + 2 * GAP), INK, _font(20, bold=True))
+    draw.text((MARGIN, MARGIN - 4), _fitting(title, 20, _left(len(COLUMNS)) - GAP - MARGIN), INK, _font(20, bold=True))
     if synthetic:
         note = "synthetic images and gaze: not a measurement of people"
         draw.text((MARGIN, MARGIN + 26), note, WARNING, _font(14, bold=True))

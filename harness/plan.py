@@ -133,7 +133,10 @@ def _layer_cells(
         for layer_set in _expand(own_layers or entry.layers or recipe.layers, backbone):
             name, layers, missing = _resolve(layer_set, backbone, known)
             skip = f"{backbone.label} has no layer {missing}" if missing else probe.skip(layers)
-            yield Cell(reader.label, backbone.label, backbone.weights, name, layers, label, probe, recipe.seed, skip)
+            depth = backbone.depth(layers[0].name) if len(layers) == 1 else None
+            yield Cell(
+                reader.label, backbone.label, backbone.weights, name, layers, label, probe, recipe.seed, skip, depth
+            )
 
 
 def _expand(layer_sets: list[LayerSet], backbone: Backbone) -> Iterator[LayerSet]:

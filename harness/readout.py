@@ -48,6 +48,10 @@ class Readout(ABC):
         """The maps before a pointwise link, if there is one: what is calibrated into a density."""
         return self(batch)
 
+    def parts(self, batch: Batch) -> Mapping[str, Float[Tensor, "b h w"]]:
+        """What each layer adds to `logits`, on one grid, where they are such a sum; else nothing."""
+        return {}
+
     def log_density(self, batch: Batch) -> Float[Tensor, "b h w"] | None:
         """The log of a density at the stimulus' own resolution, for readouts that have one; None: calibrate."""
         return None
@@ -100,11 +104,17 @@ class LinearReadout(Readout, kind="linear"):
     def logits(self, batch: Batch) -> Float[Tensor, "b h w"]:
         """Maps before the link."""
         total = torch.full((len(batch), *batch.grid), self.bias, device=batch.device)
+        for part in self.parts(batch).values():
+            total = total + part
+        return total
+
+    def parts(self, batch: Batch) -> Mapping[str, Float[Tensor, "b h w"]]:
+        """What each layer adds, on the fitting grid."""
+        found = {}
         for name, weight in self.weights.items():
             x = position_terms(batch.grid, batch.device)[None] if name == POSITION else batch.features[name]
-            own = torch.einsum("bchw,c->bhw", x, weight.to(x.dtype)).float()
-            total = total + resize(own, batch.grid)
-        return total
+            found[name] = resize(torch.einsum("bchw,c->bhw", x, weight.to(x.dtype)).float(), batch.grid)
+        return found
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """One vector a layer, and the scalars."""
@@ -186,6 +196,14 @@ def save_readout(readout: Readout, folder: Path) -> None:
     save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, folder / "readout.safetensors")
     document = {"format": FORMAT, "kind": readout.kind, "settings": settings, "info": readout.info}
     (folder / "readout.json").write_text(json.dumps(document, indent=1))
+
+
+def read_info(folder: Path) -> dict[str, Any]:
+    """How a saved readout came about; empty where there is none."""
+    try:
+        return dict(json.loads((folder / "readout.json").read_text(encoding="utf-8"))["info"])
+    except (OSError, ValueError, LookupError):
+        return {}
 
 
 def load_readout(folder: Path) -> Readout:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 Status = Literal["finished", "failed", "skipped"]
 CELLS, PER_IMAGE, PAIRS = "cells.parquet", "per_image.parquet", "pairs.parquet"
 RECIPE, RUN = "recipe.yaml", "run.json"
+CELL, MAPS = "cell.json", "maps.npz"
+CONTACT_SHEET, BEST_AND_WORST = "contact_sheet.jpg", "best_and_worst.jpg"
 
 
 @dataclass
@@ -56,16 +59,16 @@ class CellResult:
     info: dict[str, Any] = field(default_factory=dict)
     """The readout's own account: alpha and its sweep, loss curves, warnings."""
     per_image: PerImage = field(default_factory=PerImage)
-    picture: Path | None = None
-    readout: Path | None = None
+    folder: Path | None = None
+    """The cell's own files: CELL, the readout's, MAPS and pictures, as far as there are."""
 
     @property
     def label(self) -> str:
         """How people name it, with the weights that were really used."""
         return dataclasses.replace(self.cell, weights=self.weights).label
 
-    def row(self) -> dict[str, Any]:
-        """The cell as a flat row of cells.parquet."""
+    def names(self) -> dict[str, Any]:
+        """What the cell is called and where it stands in the matrix."""
         cell = self.cell
         return {
             "cell_key": self.key,
@@ -74,8 +77,16 @@ class CellResult:
             "weights": self.weights,
             "weights_sha256": (self.identity.get("weights") or {}).get("sha256"),
             "layers": cell.layer_set,
+            "depth": cell.depth,
             "probe": cell.probe_label,
             "seed": cell.seed,
+            "bound": cell.probe.bound,
+        }
+
+    def row(self) -> dict[str, Any]:
+        """The cell as a flat row of cells.parquet."""
+        return {
+            **self.names(),
             **self.metrics,
             **_in_columns(interval_columns, self.intervals),
             **_in_columns(share_columns, self.shares),
@@ -143,13 +154,22 @@ class ResultsFolder:
         except OSError as error:
             raise ResultsError(f"cannot write results into {folder}: {error}; choose another --out") from error
 
-    def readout(self, key: str) -> Path:
-        """Where a cell's readout goes."""
-        return self.folder / "readouts" / key
+    def open_cell(
+        self, result: CellResult, network: dict[str, Any] | None, sizes: Collection[tuple[int, int]] = ()
+    ) -> Path:
+        """A folder for the cell's files, with CELL in it: all that tells what the cell is.
 
-    def picture(self, key: str) -> Path:
-        """Where a cell's contact sheet goes."""
-        return self.folder / "pictures" / f"{key}.png"
+        `network` is the backbone's plugin with its parameters, `sizes` the training stimuli's (height, width), of
+        which the extremes are kept. Files of an earlier run of the same cell are removed.
+        """
+        result.folder = cell_folder(self.folder, result.key)
+        shutil.rmtree(result.folder, ignore_errors=True)
+        result.folder.mkdir(parents=True)
+        document = {**result.names(), "label": result.label, "network": network, "resolved": result.identity}
+        if sizes:
+            document["training_sizes"] = [[f(axis) for axis in zip(*sizes, strict=True)] for f in (min, max)]
+        replace(result.folder / CELL, json.dumps(document, indent=1, default=list, ensure_ascii=False).encode())
+        return result.folder
 
     def write_recipe(self, recipe: Recipe) -> None:
         """The recipe as it was run, overrides included."""
@@ -199,6 +219,11 @@ class ResultsFolder:
     def write_pairs(self, pairs: pd.DataFrame) -> None:
         """The paired tests between cells, one row a pair."""
         replace(self.folder / PAIRS, pairs.to_parquet(index=False))
+
+
+def cell_folder(folder: Path, key: str) -> Path:
+    """Where a results folder has the files of that cell."""
+    return folder / "cells" / key
 
 
 def replace(path: Path, content: bytes) -> None:

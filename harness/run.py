@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from harness.album import GrowingAlbum
+from harness.cell_pictures import keep_extremes
 from harness.distributed import gather, is_main, main_first, size
 from harness.environment import describe_environment
 from harness.errors import DataError, WeightsError
@@ -51,8 +53,9 @@ def run(plan: Plan, out: Path, progress: Progress, observers: Sequence[Observer]
     train, test = read_split(plan, "train", progress), read_split(plan, "test", progress)
     folder = out.resolve() / plan.recipe.name
     results = ResultsFolder(folder) if is_main() else None
-    groups = [GroupRun(plan, group, train, test, results, device, progress) for group in plan.groups]
-    if results is None:
+    album = GrowingAlbum(folder, test) if results is not None else None
+    groups = [GroupRun(plan, group, train, test, results, device, progress, album) for group in plan.groups]
+    if results is None or album is None:
         return _help(groups, folder)
     results.write_recipe(plan.recipe)
     record = RunRecord(
@@ -63,7 +66,7 @@ def run(plan: Plan, out: Path, progress: Progress, observers: Sequence[Observer]
         environment={**describe_environment(), "processes": size()},
     )
     results.write_record(record)
-    return _Journey(groups, results, list(observers), record, Uncertainty(plan.metrics, test.digest)).go()
+    return _Journey(groups, results, list(observers), record, Uncertainty(plan.metrics, test.digest), album).go()
 
 
 def _help(groups: Sequence[GroupRun], folder: Path) -> Outcome:
@@ -84,6 +87,7 @@ class _Journey:
     observers: list[Observer]
     record: RunRecord
     uncertainty: Uncertainty
+    album: GrowingAlbum
 
     def go(self) -> Outcome:
         outcome = Outcome(self.results.folder)
@@ -116,12 +120,22 @@ class _Journey:
                 self.results.add(result)
                 outcome.counts[result.status] += 1
             self.results.flush()
+            self.album.close()
             self.results.write_pairs(self.uncertainty.pairs(self.record.recipe.compare))
             for result in ended:
                 self._tell(result)
+        self._fill_album()
         backbones = [group for group in self.groups if group.group.backbone is not None]
         if no_weights and len(no_weights) == len(backbones):
             raise no_weights[0]
+
+    def _fill_album(self) -> None:
+        """For each metric the images that are the extremes of the cell which it ranks first: a report may show them."""
+        best = {metric: self.uncertainty.best(metric) for metric in self.uncertainty.metrics}
+        for metric, result in best.items():
+            if result is not None and self.record.recipe.pictures:
+                keep_extremes(result, [metric], self.album)
+        self.album.close()
 
     def _tell(self, result: CellResult) -> None:
         for observer in self.observers:
@@ -143,24 +157,22 @@ def read_split(plan: Plan, split: Split, progress: Progress) -> Dataset:
     return dataset
 
 
-def matrix_id(recipe: Recipe, train: Dataset, test: Dataset) -> str:
+def matrix_id(recipe: Recipe, *splits: Dataset) -> str:
     """The same for every run of the same recipe on the same data."""
     how = {"tracking", "device", "workers", "batch_size", "compile", "cache", "compare"}
     asked = recipe.model_dump(mode="json", exclude=how)
-    return hashlib.sha256(json.dumps([asked, train.digest, test.digest]).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps([asked, *(split.digest for split in splits)]).encode()).hexdigest()[:12]
 
 
-def about(train: Dataset, test: Dataset) -> dict[str, Any]:
-    """The dataset as it is recorded with results."""
+def about(*splits: Dataset) -> dict[str, Any]:
+    """The dataset as it is recorded with results; the last split is the one that was scored."""
+    test = splits[-1]
     return {
-        "name": train.name,
-        "edition": train.edition,
-        "points": train.points_kind,
-        "synthetic": train.synthetic,
-        **{
-            split.split: {"images": len(split), "points": len(split.row), "digest": split.digest}
-            for split in (train, test)
-        },
+        "name": test.name,
+        "edition": test.edition,
+        "points": test.points_kind,
+        "synthetic": test.synthetic,
+        **{split.split: {"images": len(split), "points": len(split.row), "digest": split.digest} for split in splits},
         "pool_of_other_images": {"images": len(test), "points": len(test.row), "rule": POOL_RULE},
-        "skipped": [{"id": s.id, "file": s.file, "reason": s.reason} for s in (*train.skipped, *test.skipped)],
+        "skipped": [{"id": s.id, "file": s.file, "reason": s.reason} for split in splits for s in split.skipped],
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.cells import NO_BACKBONE
 from harness.metrics import Metric
 from harness.paired import compare_cells
 from harness.statistics import Share, intervals, mean_of_scored, seed_from, shares
@@ -52,6 +53,12 @@ class Uncertainty:
         per_image = {cell.key: cell.per_image for cell in self._finished}
         labels = {cell.key: cell.label for cell in self._finished}
         return compare_cells(per_image, labels, metric, seed_from(self.data, "pairs", metric))
+
+    def best(self, metric: Metric) -> CellResult | None:
+        """The finished cell with a network whose mean is best; None where no such cell has one."""
+        rivals = [r for r in self._finished if r.cell.backbone != NO_BACKBONE and np.isfinite(r.metrics[metric.name])]
+        sign = 1 if metric.higher_is_better else -1
+        return max(rivals, key=lambda result: sign * result.metrics[metric.name], default=None)
 
     def _shares(self, columns: Columns, images: NDArray[np.int64], seed: int) -> dict[str, Share]:
         """Of the metrics on which the ceiling is better than the floor; elsewhere there is no range to explain."""

@@ -128,7 +128,7 @@ def ridge_difference(job: Job, results: Path, layer_set: str) -> dict[str, float
 
     cells = read_cells(results)
     (row,) = cells[(cells.layers == layer_set) & (cells.probe == "ridge")].itertuples()
-    ours = load_readout(results / "readouts" / row.cell_key)
+    ours = load_readout(results / "cells" / row.cell_key)
     assert isinstance(ours, LinearReadout)
     stored = store(plan_for(job, ("ridge",)))
     X = stored.of(stored.sets[layer_set]).astype(np.float64)

@@ -72,11 +72,11 @@ def test_results_do_not_depend_on_the_number_of_processes(alone: Path, tmp_path:
         read_per_image(alone)[["cell_key", "image_id", "unscored"]],
     )
     for key in one.cell_key[one.index == "ridge"]:
-        weights, others = (load_file(f / "readouts" / key / "readout.safetensors") for f in (alone, tmp_path / "tiny"))
+        weights, others = (load_file(f / "cells" / key / "readout.safetensors") for f in (alone, tmp_path / "tiny"))
         scale = max(w.abs().max().item() for w in weights.values())
         for name, weight in weights.items():
             torch.testing.assert_close(others[name], weight, rtol=0, atol=1e-5 * scale)
-    assert len(list((tmp_path / "tiny" / "pictures").iterdir())) == len(many)
+    assert len(list((tmp_path / "tiny" / "cells").glob("*/contact_sheet.jpg"))) == len(many)
 
 
 LETHAL = """

@@ -30,7 +30,7 @@ def scored(folder: Path) -> dict[str, Any]:
     random = torch.Generator().manual_seed(0)
     readouts = {"random": MapReadout(torch.rand(4, 5, generator=random)), "constant": MapReadout(torch.zeros(4, 5))}
     metrics = [METRICS.get(name) for name in ("cc", "sim", "nss", "auc", "sauc")]
-    found = evaluate(readouts, stream, metrics, Silent(), pictured=range(0, IMAGES, 2))
+    found = evaluate(readouts, stream, metrics, Silent(), keep_maps=True)
     if dist.is_initialized() and dist.get_rank() > 0:
         return {}
     results = ResultsFolder(folder)
@@ -43,8 +43,7 @@ def scored(folder: Path) -> dict[str, Any]:
             "counts": list(scores.per_image.reasons().items()),
             "means": str(scores.means(metrics)),
             "constant": scores.n_constant,
-            "pictured": [(image, map_.tolist()) for image, map_ in scores.predictions.items()],
-            "densities": [(image, map_.tolist()) for image, map_ in scores.densities.items()],
+            "maps": {name: array.tolist() for name, array in scores.maps.arrays().items()},
         }
         for key, scores in found.items()
     }

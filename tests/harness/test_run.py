@@ -108,7 +108,7 @@ def test_a_saved_readout_scores_the_same_by_hand(finished: tuple[Outcome, Witnes
     folder = finished[0].folder
     cells = read_cells(folder)
     key = cells[(cells.probe == "ridge") & (cells.layers == "layer1")].cell_key.item()
-    readout = load_readout(folder / "readouts" / key)
+    readout = load_readout(folder / "cells" / key)
     assert isinstance(readout, LinearReadout)
     plan = make_plan(parse_recipe(TINY))
     test = plan.reader.read("test")
@@ -130,8 +130,17 @@ def test_a_saved_readout_scores_the_same_by_hand(finished: tuple[Outcome, Witnes
 def test_files_of_a_run(finished: tuple[Outcome, Witness]) -> None:
     folder = finished[0].folder
     for key in read_cells(folder).cell_key:
-        assert (folder / "readouts" / key / "readout.safetensors").exists()
-        assert (folder / "pictures" / f"{key}.png").stat().st_size > 1000
+        cell = folder / "cells" / key
+        files = {
+            "cell.json",
+            "readout.json",
+            "readout.safetensors",
+            "maps.npz",
+            "contact_sheet.jpg",
+            "best_and_worst.jpg",
+        }
+        assert {file.name for file in cell.iterdir()} == files
+        assert (cell / "contact_sheet.jpg").stat().st_size > 1000
     again = load_recipe(str(folder / "recipe.yaml"))
     assert again == parse_recipe(TINY)
     assert not list(folder.rglob(".*"))
