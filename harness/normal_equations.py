@@ -1,7 +1,8 @@
-"""The algebra of ridge from sufficient statistics: standardise, solve for every alpha, score on held-out statistics.
+"""The algebra of linear fits from sufficient statistics: standardise, solve, score on held-out statistics.
 
 With samples x (p features) and targets y (t of them), everything follows from G = sum x x', c = sum x y', m = sum x,
-sum y, sum y^2 and n. Statistics add, so those of all folds but one are a sum.
+sum y, sum y^2 and n. Statistics add, so those of all folds but one are a sum. What is solved is a `Solve`: ridge for
+many alphas here, other regularisations in the files of their probes.
 """
 
 from __future__ import annotations
@@ -58,33 +59,49 @@ def add_up(parts: Sequence[NormalEquations]) -> NormalEquations:
 
 
 @dataclass(frozen=True, eq=False)
-class RidgeSolution:
+class Solution:
     """Weights in the features' own units, so that y is about bias + x'w."""
 
     alpha: float
+    """The penalty, or what else a `Solve` was asked for (partial least squares: the number of components)."""
     weights: Float[Tensor, "p t"]
     bias: Float[Tensor, " t"]
 
 
-def ridge_path(equations: NormalEquations, alphas: Sequence[float]) -> list[RidgeSolution | None]:
+def ridge_path(equations: NormalEquations, alphas: Sequence[float]) -> list[Solution | None]:
     """Ridge on standardised features with an unpenalised intercept, one solution per alpha.
 
     Minimises |y - b - Xs v|^2 / n + alpha |v|^2, i.e. scikit-learn's Ridge(alpha * n) after StandardScaler (Hoerl &
     Kennard 1970). A dead feature gets weight 0; None where alpha is too small for a Cholesky factor to exist.
     """
-    return _solutions(add_up([equations]), alphas)
-
-
-def _solutions(equations: NormalEquations, alphas: Sequence[float]) -> list[RidgeSolution | None]:
-    weights, bias, exists = _solve(equations, alphas)
+    weights, bias, exists = _solve(add_up([equations]), ridge, alphas)
     found = zip(alphas, weights, bias, exists.tolist(), strict=True)
-    return [RidgeSolution(alpha, w, b) if fine else None for alpha, w, b, fine in found]
+    return [Solution(alpha, w, b) if fine else None for alpha, w, b, fine in found]
 
 
-def _solve(
-    equations: NormalEquations, alphas: Sequence[float]
-) -> tuple[Float[Tensor, "a p t"], Float[Tensor, "a t"], Bool[Tensor, " a"]]:
-    """Weights and biases of every alpha, and for which they exist; overwrites G."""
+@dataclass(frozen=True, eq=False)
+class Standardised:
+    """The problem |y - b - Xs v|^2 / n on standardised features Xs; a dead feature's row and column are 0."""
+
+    C: Float[Tensor, "p p"]
+    """Xs'Xs / n: correlations."""
+    r: Float[Tensor, "p t"]
+    """Xs'(y - mean) / n."""
+    variance: Float[Tensor, " t"]
+    """Of y."""
+    mean: Float[Tensor, " p"]
+    scale: Float[Tensor, " p"]
+    """1 / standard deviation; 0 for a dead feature."""
+    target_mean: Float[Tensor, " t"]
+
+    def in_own_units(self, weights: Float[Tensor, "*a p t"]) -> tuple[Float[Tensor, "*a p t"], Float[Tensor, "*a t"]]:
+        """(w, b) with y about b + x'w for the features as they are; overwrites the weights."""
+        weights *= self.scale[:, None]
+        return weights, self.target_mean - self.mean @ weights
+
+
+def standardise(equations: NormalEquations) -> Standardised:
+    """Overwrites G."""
     n = equations.n
     mean, target_mean = equations.m / n, equations.y / n
     second = equations.G.diagonal() / n
@@ -92,13 +109,11 @@ def _solve(
     alive = variance > DEAD * second.abs() + 1e-300
     scale = torch.where(alive, variance.clamp(min=1e-300).rsqrt(), 0.0)
     right = scale[:, None] * (equations.c / n - mean[:, None] * target_mean[None, :])
-    _standardise(equations.G, mean, scale, n)
-    weights, exists = _solve_shifted(equations.G, right, alphas)
-    weights *= scale[:, None]
-    return weights, target_mean - mean @ weights, exists
+    _correlate(equations.G, mean, scale, n)
+    return Standardised(equations.G, right, equations.yy / n - target_mean**2, mean, scale, target_mean)
 
 
-def _standardise(G: Float[Tensor, "p p"], mean: Float[Tensor, " p"], scale: Float[Tensor, " p"], n: float) -> None:
+def _correlate(G: Float[Tensor, "p p"], mean: Float[Tensor, " p"], scale: Float[Tensor, " p"], n: float) -> None:
     """Second moments -> correlations in place, some rows at a time so that each is fetched once."""
     centre = mean * scale
     for rows, s, m in zip(*(torch.split(x, ROWS) for x in (G, scale / n, centre)), strict=True):
@@ -125,13 +140,31 @@ def _solve_shifted(
 
 Gather = Callable[[Sequence[int]], NormalEquations]
 """The statistics of some folds added up, in memory of their own: whoever asked may overwrite them."""
+Solve = Callable[[Standardised, Sequence[float]], "tuple[Float[Tensor, 'a p t'], Bool[Tensor, ' a']]"]
+"""Weights for every value of a regularisation, and for which they exist; may overwrite the problem."""
 
 
-def _held_out_errors(gather: Gather, folds: Sequence[int], alphas: Sequence[float]) -> Float[Tensor, " a"]:
+def ridge(problem: Standardised, alphas: Sequence[float]) -> tuple[Float[Tensor, "a p t"], Bool[Tensor, " a"]]:
+    """Ridge for every alpha, on standardised features; overwrites C."""
+    return _solve_shifted(problem.C, problem.r, alphas)
+
+
+def _solve(
+    equations: NormalEquations, solve: Solve, alphas: Sequence[float]
+) -> tuple[Float[Tensor, "a p t"], Float[Tensor, "a t"], Bool[Tensor, " a"]]:
+    """Weights and biases in the features' own units, and for which alphas they exist; overwrites G."""
+    problem = standardise(equations)
+    weights, exists = solve(problem, alphas)
+    return *problem.in_own_units(weights), exists
+
+
+def _held_out_errors(
+    gather: Gather, folds: Sequence[int], alphas: Sequence[float], solve: Solve
+) -> Float[Tensor, " a"]:
     errors = torch.zeros(len(alphas), dtype=torch.float64)
     for fold in folds:
         # the training statistics are gone before the held-out ones are put together
-        weights, bias, exists = _solve(gather([k for k in folds if k != fold]), alphas)
+        weights, bias, exists = _solve(gather([k for k in folds if k != fold]), solve, alphas)
         missed = gather([fold]).squared_error(weights, bias).sum(1)
         errors += torch.where(exists, missed, torch.inf).cpu()
     return errors
@@ -155,7 +188,7 @@ def solver_bytes(p: int, n_alphas: int, targets: int = 1) -> int:
 class CrossValidated:
     """The chosen solution and the whole sweep behind it."""
 
-    solution: RidgeSolution
+    solution: Solution
     alphas: tuple[float, ...]
     cv_error: tuple[float, ...]
     """Mean squared error over the held-out folds per alpha; inf where some fold could not be solved."""
@@ -166,18 +199,21 @@ class CrossValidated:
         return len(self.alphas) > 1 and self.solution.alpha in (min(self.alphas), max(self.alphas))
 
 
-def cross_validate(gather: Gather, folds: Sequence[int], alphas: Sequence[float]) -> CrossValidated:
+def cross_validate(
+    gather: Gather, folds: Sequence[int], alphas: Sequence[float], solve: Solve = ridge
+) -> CrossValidated:
     """Choose alpha by k-fold cross-validation over the given folds' statistics, then fit on all of them.
 
     With fewer than two folds the middle alpha is taken, as there is nothing to choose by. Raises ValueError where no
     alpha can be solved.
     """
-    errors = _held_out_errors(gather, folds, alphas) if len(folds) > 1 else _distance_from_middle(alphas)
+    errors = _held_out_errors(gather, folds, alphas, solve) if len(folds) > 1 else _distance_from_middle(alphas)
     for index in errors.argsort().tolist():
         total = gather(folds)
-        (solution,) = _solutions(total, [alphas[index]])
-        if solution is not None:
+        (weights,), (bias,), exists = _solve(total, solve, [alphas[index]])
+        if exists.all():
             n_values = total.n * total.y.numel()
+            solution = Solution(alphas[index], weights, bias)
             return CrossValidated(solution, tuple(alphas), tuple((errors / n_values).tolist()))
-        del total
+        del total, weights, bias
     raise ValueError("no alpha of the grid gives a solvable system; use larger alphas")

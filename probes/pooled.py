@@ -14,7 +14,8 @@ from harness.normal_equations import NormalEquations, add_up, cross_validate, so
 from harness.readout import MapReadout
 from harness.types import Batch, LayerSpec, Size
 from probes._gradient import GradientSettings, raw_units, shared_bank, training_info
-from probes.ridge import ALPHAS, sweep_info
+from probes._moments import sweep_info
+from probes.ridge import ALPHAS
 
 
 @probe("pooled")

@@ -2,70 +2,43 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any, Literal
-
-import torch
-
-from harness import Context, Probe, Trainer, probe
-from harness.moments import Moments
-from harness.normal_equations import CrossValidated, cross_validate, solver_bytes
-from harness.readout import POSITION_TERMS, LinearReadout
+from harness import Context, Probe, probe
+from harness.normal_equations import ridge, solver_bytes
+from harness.readout import LinearReadout
+from probes._moments import MomentsSettings, MomentsTrainer, sweep_info
 
 ALPHAS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 
 
 @probe("ridge")
-class Ridge(Probe):
+class Ridge(MomentsSettings, Probe):
     """A linear readout per position, fitted in closed form (Hoerl & Kennard 1970)."""
 
     alphas: tuple[float, ...] = ALPHAS
     """Penalties tried, in units of the number of samples, on standardised features."""
-    target: Literal["density", "standardised"] = "density"
-    """What is regressed: the density (mean 1 an image), or the density standardised per image."""
-    position: bool = False
-    """Add x, y, x^2, y^2, xy as features: a centre bias inside the same equations."""
 
     @property
     def label(self) -> str:
         """Names the variants that change what is fitted."""
-        extras = [self.target] * (self.target != "density") + ["position"] * self.position
-        return "-".join(["ridge", *extras])
+        return self.named("ridge")
 
-    def trainer(self, context: Context) -> Trainer:
-        """A trainer that shares one set of moments with every other ridge cell of the backbone."""
+    def trainer(self, context: Context) -> RidgeTrainer:
+        """A trainer that shares one set of moments with every other such cell of the backbone."""
         return RidgeTrainer(self, context)
 
 
-class RidgeTrainer(Trainer):
-    """Asks for its blocks at the start, solves at the end; the stream feeds the moments, not this."""
+class RidgeTrainer(MomentsTrainer):
+    """Solves for every alpha."""
 
     def __init__(self, settings: Ridge, context: Context) -> None:
-        self.settings, self.context = settings, context
-        self.columns = (*context.layers, *([POSITION_TERMS] if settings.position else []))
-        self.moments = context.shared("moments", lambda: Moments(context.n_folds))
-        self.moments.need(self.columns, settings.target)
+        super().__init__(settings, context)
+        self.alphas = settings.alphas
 
     def solving_bytes(self) -> int:
         """The system of all its columns."""
-        return solver_bytes(sum(column.channels for column in self.columns), len(self.settings.alphas))
+        return solver_bytes(self.features, len(self.alphas))
 
     def readout(self) -> LinearReadout:
         """The weights of the chosen alpha, cut into layers."""
-        names = [column.name for column in self.columns]
-        gather = partial(self.moments.equations, names, self.settings.target)
-        best = cross_validate(gather, self.moments.folds, self.settings.alphas)
-        parts = torch.split(best.solution.weights[:, 0].float(), [column.channels for column in self.columns])
-        return LinearReadout(dict(zip(names, parts, strict=True)), best.solution.bias.item(), info=sweep_info(best))
-
-
-def sweep_info(best: CrossValidated) -> dict[str, Any]:
-    """The alpha sweep as it is saved with a readout; flags an alpha at the edge of its grid."""
-    info: dict[str, Any] = {
-        "alpha": best.solution.alpha,
-        "alphas": list(best.alphas),
-        "cv_error": [e if e < float("inf") else None for e in best.cv_error],
-    }
-    if best.at_edge:
-        info["warnings"] = [f"alpha {best.solution.alpha:g} is at the edge of its grid"]
-    return info
+        best = self.cross_validated(self.alphas, ridge)
+        return self.linear(best.solution.weights, best.solution.bias, sweep_info(best))

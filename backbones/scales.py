@@ -1,0 +1,117 @@
+"""A network that looks at every image at several sizes: its layers once a scale, so that any probe reads several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from backbones._layers import check_layers
+from harness import Backbone, LoadedBackbone, Weights, backbone
+from harness._backbone import BACKBONES
+from harness.errors import RecipeError
+from harness.types import LayerSpec, Size
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+AT = "@"
+LARGEST = 4.0
+
+
+@backbone("scales")
+class Scales(Backbone):
+    """`of`: another backbone's name, with its `weights` and `seed`; `scales` of the input. Layers: `layer3@0.5`."""
+
+    of: str = "resnet50"
+    weights: str = "imagenet"
+    seed: int = 0
+    scales: tuple[float, ...] = (1.0, 0.5)
+
+    def __post_init__(self) -> None:
+        """Raises RecipeError for scales that cannot be, or a network that cannot be wrapped."""
+        wrong = [scale for scale in self.scales if not 0 < scale <= LARGEST]
+        if wrong or not self.scales or len(set(self.scales)) < len(self.scales):
+            raise RecipeError(f"scales: {list(self.scales)} must be different numbers above 0 and up to {LARGEST:g}")
+        if self.of == self.name:
+            raise RecipeError("scales: cannot look through itself; name a network by 'of'")
+
+    @property
+    def label(self) -> str:
+        """The network's, and the scales: `resnet50@1+0.5`."""
+        return f"{self.network.label}{AT}{'+'.join(f'{scale:g}' for scale in self.scales)}"
+
+    @cached_property
+    def network(self) -> Backbone:
+        """The wrapped one; raises RecipeError where it does not take `weights`, and `seed` if that is given."""
+        given = {"weights": self.weights, **({"seed": self.seed} if self.seed else {})}
+        try:
+            return BACKBONES.get(self.of)(**given)
+        except TypeError as error:
+            raise RecipeError(f"scales: {self.of} cannot be made from {', '.join(given)} alone: {error}") from error
+
+    def available_layers(self) -> tuple[LayerSpec, ...]:
+        """Every layer of the network at every scale, shallow to deep; strides are those in the unscaled input."""
+        return tuple(
+            replace(layer, name=at(layer.name, scale), stride=max(1, round(layer.stride / scale)))
+            for layer in self.network.available_layers()
+            for scale in self.scales
+        )
+
+    def stages(self) -> tuple[str, ...]:
+        """The network's stages at every scale."""
+        return tuple(at(name, scale) for name in self.network.stages() for scale in self.scales)
+
+    def depth(self, layer: str) -> int:
+        """That of the network's layer, whatever the scale."""
+        return self.network.depth(layer.rpartition(AT)[0])
+
+    def find_weights(self) -> Weights | None:
+        """The network's."""
+        return self.network.find_weights()
+
+    def load(self, device: torch.device) -> LoadedScales:
+        """Raises WeightsError, as the network does."""
+        return LoadedScales(self.network.load(device), self.available_layers(), self.label)
+
+
+class LoadedScales(LoadedBackbone):
+    """Resizes the network's input (bilinear, antialiased) and runs it once a scale."""
+
+    def __init__(self, network: LoadedBackbone, layers: tuple[LayerSpec, ...], label: str) -> None:
+        self.network, self.layers, self.label = network, layers, label
+        self.weights, self.preprocessing, self.device = network.weights, network.preprocessing, network.device
+        self.module = getattr(network, "module", None)
+
+    def forward(
+        self, images: Float[Tensor, "b 3 h w"], layers: Sequence[str]
+    ) -> Mapping[str, Float[Tensor, "b c h w"]]:
+        """Raises RecipeError for an unknown layer."""
+        check_layers(layers, self.layers, self.label)
+        found: dict[str, Tensor] = {}
+        for scale in dict.fromkeys(name.rpartition(AT)[2] for name in layers):
+            wanted = [name.rpartition(AT)[0] for name in layers if name.rpartition(AT)[2] == scale]
+            seen = self.network.forward(self._resized(images, float(scale)), wanted)
+            found |= {f"{name}{AT}{scale}": features for name, features in seen.items()}
+        return {name: found[name] for name in layers}
+
+    def compile(self) -> None:
+        """The network's own way."""
+        self.network.compile()
+
+    def _resized(self, images: Float[Tensor, "b 3 h w"], scale: float) -> Float[Tensor, "b 3 sh sw"]:
+        height, width = images.shape[-2:]
+        size: Size = self.preprocessing.input_size((max(1, round(height * scale)), max(1, round(width * scale))))
+        if size == (height, width):
+            return images
+        return interpolate(images, size, mode="bilinear", antialias=size[0] < height or size[1] < width)
+
+
+def at(layer: str, scale: float) -> str:
+    """`layer3@0.5`."""
+    return f"{layer}{AT}{scale:g}"

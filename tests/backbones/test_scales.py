@@ -1,0 +1,82 @@
+"""Several input sizes as layers: each against the network run alone on the resized image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.functional import interpolate
+
+from backbones.resnet50 import ResNet50
+from backbones.scales import LoadedScales, Scales
+from harness.errors import RecipeError
+from harness.plan import make_plan
+from harness.progress import Silent
+from harness.recipe import parse_recipe
+from harness.results import read_cells
+from harness.run import run
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def loaded() -> LoadedScales:
+    return Scales(weights="random", scales=(1.0, 0.5, 0.25)).load(CPU)
+
+
+def test_each_layer_is_the_networks_on_the_resized_image(loaded: LoadedScales) -> None:
+    images = torch.rand(1, 3, 96, 128, generator=torch.Generator().manual_seed(0))
+    found = loaded.forward(images, ["layer2@0.5", "layer1@1", "layer1@0.5"])
+    assert list(found) == ["layer2@0.5", "layer1@1", "layer1@0.5"]
+    alone = ResNet50(weights="random").load(CPU)
+    small = interpolate(images, (48, 64), mode="bilinear", antialias=True)
+    assert torch.equal(found["layer1@1"], alone.forward(images, ["layer1"])["layer1"])
+    for name in ("layer1", "layer2"):
+        assert torch.equal(found[f"{name}@0.5"], alone.forward(small, [name])[name])
+
+
+def test_declared_channels_and_strides_are_those_of_the_output(loaded: LoadedScales) -> None:
+    backbone = Scales(weights="random", scales=(1.0, 0.5, 0.25))
+    layers = [layer for layer in backbone.available_layers() if layer.name in backbone.stages()]
+    found = loaded.forward(torch.rand(1, 3, 128, 256), [layer.name for layer in layers])
+    shapes = {layer.name: (1, layer.channels, 128 // layer.stride, 256 // layer.stride) for layer in layers}
+    assert {name: tuple(x.shape) for name, x in found.items()} == shapes
+    assert backbone.label == "resnet50@1+0.5+0.25"
+    assert backbone.depth("layer1@0.5") == ResNet50().depth("layer1")
+    assert backbone.find_weights() == ResNet50(weights="random").find_weights() == loaded.weights
+
+
+@pytest.mark.parametrize("scales", [(), (0.0,), (5.0,), (0.5, 0.5)])
+def test_scales_that_cannot_be(scales: tuple[float, ...]) -> None:
+    with pytest.raises(RecipeError, match="must be different numbers"):
+        Scales(scales=scales)
+
+
+def test_networks_that_cannot_be_wrapped() -> None:
+    with pytest.raises(RecipeError, match="cannot look through itself"):
+        Scales(of="scales")
+    with pytest.raises(RecipeError, match="timm cannot be made from weights alone"):
+        Scales(of="timm", weights="random").available_layers()
+    with pytest.raises(RecipeError, match="layer1"):
+        Scales(weights="random").load(CPU).forward(torch.rand(1, 3, 64, 64), ["layer1"])
+
+
+def test_one_ridge_reads_several_scales(tmp_path: Path) -> None:
+    recipe: dict[str, Any] = {
+        "name": "scales",
+        "dataset": {"reader": "demo", "train": 8, "test": 3, "height": 96, "width": 128},
+        "backbones": [{"name": "scales", "weights": "random", "scales": [1.0, 0.5]}],
+        "layers": ["layer1@1", ["layer1@1", "layer1@0.5"]],
+        "probes": ["ridge"],
+        "grid": 16,
+        "folds": 2,
+        "precision": "fp32",
+        "workers": 0,
+        "pictures": 0,
+    }
+    cells = read_cells(run(make_plan(parse_recipe(recipe)), tmp_path, Silent()).folder)
+    assert cells.status.tolist() == ["finished", "finished"]
+    assert cells.backbone.unique().tolist() == ["resnet50@1+0.5"]
+    assert cells.cc.nunique() == 2
