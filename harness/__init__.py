@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from harness._backbone import Backbone, LoadedBackbone, Preprocessing, Weights, backbone
     from harness._probe import Consumer, Context, Probe, Trainer, probe
     from harness.errors import SalprobeError
+    from harness.plain import PlainProbe
     from harness.readout import LinearReadout, MapReadout, Readout, load_readout, save_readout
     from harness.types import Batch, LayerSpec, Points
 
@@ -17,6 +18,7 @@ _HOMES = {
     "harness._backbone": ("Backbone", "LoadedBackbone", "Preprocessing", "Weights", "backbone"),
     "harness.errors": ("SalprobeError",),
     "harness._probe": ("Consumer", "Context", "Probe", "Trainer", "probe"),
+    "harness.plain": ("PlainProbe",),
     "harness.readout": ("LinearReadout", "MapReadout", "Readout", "load_readout", "save_readout"),
     "harness.types": ("Batch", "LayerSpec", "Points"),
 }
@@ -31,6 +33,7 @@ __all__ = [
     "LinearReadout",
     "LoadedBackbone",
     "MapReadout",
+    "PlainProbe",
     "Points",
     "Preprocessing",
     "Probe",

@@ -90,7 +90,9 @@ def _variants(registry: Registry[type[P]], entry: Entry, place: str) -> Iterator
     }
     for values in itertools.product(*swept.values()):
         chosen = dict(zip(swept, values, strict=True))
-        yield build(registry, Entry(name=entry.name, **{**entry.parameters, **chosen}), place)
+        parameters = {**entry.parameters, **chosen}
+        for one in cls.sweep(parameters) if issubclass(cls, Probe) else [parameters]:
+            yield build(registry, Entry(name=entry.name, **one), place)
 
 
 def _takes_list(cls: type, field: str, value: list[Any]) -> bool:

@@ -13,6 +13,7 @@ import torch
 
 from harness import distributed
 from harness._probe import Consumer, Context, Trainer
+from harness.callable_readout import as_readout
 from harness.errors import PluginError
 from harness.readout import Readout
 from harness.stream import Stream
@@ -147,7 +148,7 @@ class Classroom:
             for student in mine:
                 assert student.trainer is not None
                 with student.blamed("solve", self.stream):
-                    student.readout = student.trainer.readout()
+                    student.readout = as_readout(student.trainer.readout())
                 bar.advance(1)
         for student in living:
             self._share_time(student)
