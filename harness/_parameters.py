@@ -48,7 +48,7 @@ def signature_of(function: Callable[..., Any], handed: Collection[str], given: C
     )
 
 
-def class_of(function: Callable[..., Any], base: type[B], signature: Signature, **namespace: Any) -> type[B]:
+def class_of(function: Callable[..., Any], base: Callable[..., B], signature: Signature, **namespace: Any) -> type[B]:
     """A frozen dataclass in the function's place, derived from `base`; raises PluginError for a name `base` uses."""
     inherited = getattr(base, "__dataclass_fields__", {})
     for name, _, _ in signature.fields:
@@ -60,10 +60,10 @@ def class_of(function: Callable[..., Any], base: type[B], signature: Signature, 
         "__qualname__": function.__qualname__,
         "function": staticmethod(function),
     }
-    made: type[B] = make_dataclass(
-        function.__name__, signature.fields, bases=(base,), namespace=namespace, frozen=True, kw_only=True
+    bases: tuple[Any, ...] = (base,)
+    return make_dataclass(  # type: ignore[no-any-return]
+        function.__name__, signature.fields, bases=bases, namespace=namespace, frozen=True, kw_only=True
     )
-    return made
 
 
 def parameters_of(plugin: Any, signature: Signature) -> dict[str, Any]:

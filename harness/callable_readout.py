@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, Self
@@ -50,7 +51,7 @@ class CallableReadout(Readout, kind="callable"):
 def as_readout(result: object) -> Readout:
     """What a trainer returned as a readout; raises PluginError for what is none and cannot be called."""
     if isinstance(result, Readout):
-        return result
+        return _savable(result)
     if not callable(result):
         kind = type(result).__name__
         raise PluginError(f"readout() returned {kind}: return a Readout, or a callable from a batch to maps (b, h, w)")
@@ -60,3 +61,14 @@ def as_readout(result: object) -> Readout:
         except (pickle.PicklingError, TypeError, AttributeError) as error:
             raise PluginError(f"this callable cannot go to the other processes ({error}): return a Readout") from error
     return CallableReadout(result)
+
+
+def _savable(readout: Readout) -> Readout:
+    """The readout itself; raises PluginError where its account or its settings cannot be written as JSON."""
+    if not hasattr(readout, "info"):
+        readout.info = {}
+    try:
+        json.dumps([readout.info, readout.state()[1] if readout.saved else {}])
+    except TypeError as error:
+        raise PluginError(f"info and the settings of state() must be plain numbers, texts, lists: {error}") from error
+    return readout
