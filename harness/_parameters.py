@@ -61,7 +61,7 @@ def class_of(function: Callable[..., Any], base: Callable[..., B], signature: Si
         "function": staticmethod(function),
     }
     bases: tuple[Any, ...] = (base,)
-    return make_dataclass(  # type: ignore[no-any-return]
+    return make_dataclass(
         function.__name__, signature.fields, bases=bases, namespace=namespace, frozen=True, kw_only=True
     )
 

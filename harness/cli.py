@@ -71,6 +71,22 @@ def list_command(
     listing.show(kind, verbose, plugins or [])
 
 
+@app.command("check")
+def check_command(
+    name: Annotated[str, typer.Argument(help="A probe, backbone, dataset or metric by name.")],
+    kind: Annotated[str | None, typer.Option(help="probe, backbone, dataset or metric, where several have it.")] = None,
+    parameters: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter, e.g. weights=random.")
+    ] = None,
+    plugins: Plugins = None,
+    processes: Annotated[bool, typer.Option("--processes/--no-processes", help="Train in two processes, too.")] = True,
+) -> None:
+    """Check that a plugin keeps its contract: determinism, shapes, batches, saving, no held-out data, ..."""
+    from harness import check
+
+    sys.exit(check.check(name, kind, parameters or [], plugins or [], processes=processes))
+
+
 @app.command("ui")
 def ui_command(
     out: Out = Path("results"),
