@@ -87,6 +87,19 @@ def check_command(
     sys.exit(check.check(name, kind, parameters or [], plugins or [], processes=processes))
 
 
+@app.command("new")
+def new_command(
+    kind: Annotated[str, typer.Argument(help="probe, backbone, dataset or metric.")],
+    name: Annotated[str, typer.Argument(help="What recipes will call it.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder in which the package is made.")] = Path(),
+) -> None:
+    """Write a small package with a plugin of your own: pip install -e it, pytest is green, then edit."""
+    from harness.new_plugin import write_package
+
+    folder = write_package(kind, name, out)
+    typer.echo(f"{folder}: now pip install -e {folder}, then pytest {folder}")
+
+
 @app.command("ui")
 def ui_command(
     out: Out = Path("results"),
