@@ -8,38 +8,62 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness._backbone import Backbone, LoadedBackbone, Preprocessing, Weights, backbone
     from harness._probe import Consumer, Context, Probe, Trainer, probe
-    from harness.errors import SalprobeError
+    from harness.data.dataset import Dataset, DatasetReader, Split, dataset
+    from harness.errors import DataError, PluginError, SalprobeError, WeightsError
+    from harness.metric_registry import metric
+    from harness.metrics import Density, FixationCounts, Metric
+    from harness.module_backbone import IMAGENET, ModuleBackbone
+    from harness.plain import PlainProbe
     from harness.readout import LinearReadout, MapReadout, Readout, load_readout, save_readout
     from harness.types import Batch, LayerSpec, Points
 
 # Lazy, so that `salprobe --help` does not pay for torch.
 _HOMES = {
     "harness._backbone": ("Backbone", "LoadedBackbone", "Preprocessing", "Weights", "backbone"),
-    "harness.errors": ("SalprobeError",),
     "harness._probe": ("Consumer", "Context", "Probe", "Trainer", "probe"),
+    "harness.data.dataset": ("Dataset", "DatasetReader", "Split", "dataset"),
+    "harness.errors": ("DataError", "PluginError", "SalprobeError", "WeightsError"),
+    "harness.metric_registry": ("metric",),
+    "harness.metrics": ("Density", "FixationCounts", "Metric"),
+    "harness.module_backbone": ("IMAGENET", "ModuleBackbone"),
+    "harness.plain": ("PlainProbe",),
     "harness.readout": ("LinearReadout", "MapReadout", "Readout", "load_readout", "save_readout"),
     "harness.types": ("Batch", "LayerSpec", "Points"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "IMAGENET",
     "Backbone",
     "Batch",
     "Consumer",
     "Context",
+    "DataError",
+    "Dataset",
+    "DatasetReader",
+    "Density",
+    "FixationCounts",
     "LayerSpec",
     "LinearReadout",
     "LoadedBackbone",
     "MapReadout",
+    "Metric",
+    "ModuleBackbone",
+    "PlainProbe",
+    "PluginError",
     "Points",
     "Preprocessing",
     "Probe",
     "Readout",
     "SalprobeError",
+    "Split",
     "Trainer",
     "Weights",
+    "WeightsError",
     "backbone",
+    "dataset",
     "load_readout",
+    "metric",
     "probe",
     "save_readout",
 ]

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 import torch
 from torch import Tensor
 
-from harness._plugin import registering, subclass_check
+from harness._plugin import Registering, registering, subclass_check
+from harness.errors import PluginError
 from harness.registry import Registry
 from harness.types import LayerSpec, Size
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -120,6 +119,25 @@ BACKBONES: Registry[type[Backbone]] = Registry("backbone", "salprobe.backbones",
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
-def backbone(name: str) -> Callable[[type[T]], type[T]]:
-    """Class decorator: the class's annotated fields become its parameters, and it is registered under `name`."""
-    return registering(BACKBONES, name)
+def backbone(
+    name: str,
+    *,
+    layers: Mapping[str, tuple[int, int]] | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> Registering:
+    """Decorator: annotated fields become parameters, and the backbone is registered under `name`.
+
+    Takes a class derived from Backbone (or ModuleBackbone), or, with `layers` as {submodule: (channels, stride)}, a
+    function that builds a torch module, whose keyword-only parameters become the fields.
+    """
+
+    def adapt(plugin: Any) -> Any:
+        from harness.module_backbone import IMAGENET, backbone_from_function
+
+        if isinstance(plugin, type):
+            return plugin
+        if layers is None:
+            raise PluginError(f"backbone {name}: say its layers, @backbone({name!r}, layers={{'layer3': (1024, 16)}})")
+        return backbone_from_function(plugin, layers, preprocessing or IMAGENET)
+
+    return registering(BACKBONES, name, adapt)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, overload
 
 from harness.registry import Registry
 
@@ -12,17 +12,29 @@ P = TypeVar("P")
 T = TypeVar("T")
 
 
-def registering(registry: Registry[type[P]], name: str) -> Callable[[type[T]], type[T]]:
-    """A class decorator: the class becomes a frozen, keyword-only dataclass, gets its name and is registered.
+class Registering(Protocol):
+    """A decorator of plugins: a class keeps its type, a function is replaced by a class."""
+
+    @overload
+    def __call__(self, plugin: type[T], /) -> type[T]: ...
+    @overload
+    def __call__(self, plugin: Callable[..., Any], /) -> type[Any]: ...
+
+
+def registering(
+    registry: Registry[type[P]], name: str, adapt: Callable[[Any], Any] = lambda plugin: plugin
+) -> Registering:
+    """A decorator: what `adapt` makes of the plugin becomes a frozen, keyword-only dataclass and is registered.
 
     A class that its author already made a dataclass is left as it is.
     """
 
-    def decorate(cls: type[T]) -> type[T]:
-        if "__dataclass_fields__" not in cls.__dict__:
+    def decorate(plugin: Any, /) -> Any:
+        cls = adapt(plugin)
+        if isinstance(cls, type) and "__dataclass_fields__" not in cls.__dict__:
             cls = dataclass(frozen=True, kw_only=True)(cls)
-        cls.name = name  # type: ignore[attr-defined]
-        registry.register(name, cls)  # type: ignore[arg-type]
+        cls.name = name
+        registry.register(name, cls)
         return cls
 
     return decorate

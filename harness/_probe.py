@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, MutableMapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
 
 import torch
 from torch import Tensor
 
-from harness._plugin import registering, subclass_check
+from harness._plugin import Registering, registering, subclass_check
 from harness.readout import Readout
 from harness.registry import Registry
 from harness.types import Batch, LayerSpec
 
 C = TypeVar("C", bound="Consumer")
-T = TypeVar("T")
 
 
 class Consumer(ABC):
@@ -63,8 +62,8 @@ class Trainer(Consumer):
         return 0
 
     @abstractmethod
-    def readout(self) -> Readout:
-        """The result, after the last pass."""
+    def readout(self) -> Readout | Callable[[Batch], Tensor]:
+        """The result, after the last pass; a bare callable from a batch to maps (b, h, w) is scored but not saved."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +114,11 @@ class Probe(ABC):
         """The name in tables; a probe whose parameters change what it is (a loss) adds them here."""
         return self.name
 
+    @classmethod
+    def sweep(cls, parameters: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+        """What one entry of a recipe, its lists already swept, stands for: by default itself."""
+        return [parameters]
+
     def skip(self, layers: tuple[LayerSpec, ...]) -> str | None:
         """A reason why this probe cannot read these layers (the cell is then a reported row), or None."""
         return None
@@ -132,6 +136,18 @@ PROBES: Registry[type[Probe]] = Registry("probe", "salprobe.probes", subclass_ch
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
-def probe(name: str) -> Callable[[type[T]], type[T]]:
-    """Class decorator: the class's annotated fields become its parameters, and it is registered under `name`."""
-    return registering(PROBES, name)
+def probe(name: str) -> Registering:
+    """Decorator: annotated fields become parameters, and the probe is registered under `name`.
+
+    Takes a class derived from Probe, a class with `fit(features, density)`, or a function of that form, whose
+    keyword-only parameters become the fields (see harness.plain).
+    """
+    return registering(PROBES, name, _as_probe)
+
+
+def _as_probe(plugin: Any) -> Any:
+    from harness.plain import probe_from_class, probe_from_function
+
+    if not isinstance(plugin, type):
+        return probe_from_function(plugin)
+    return probe_from_class(plugin) if not issubclass(plugin, Probe) and hasattr(plugin, "fit") else plugin

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from harness._backbone import Backbone
 from harness._probe import Probe
@@ -28,6 +29,15 @@ class Cell:
     skip: str | None = None
     depth: int | None = None
     """How deep its one layer lies, counted from 0; None for several layers or none."""
+    broken: bool = False
+    """Whether `skip` tells of a plugin that cannot be used: its row is then "failed"."""
+    plugins: tuple[tuple[str, str], ...] = ()
+    """(name, sha256) of what it is made of that came from plugin files."""
+
+    @property
+    def unrun(self) -> Literal["failed", "skipped"]:
+        """The status of a cell that has a reason not to be run."""
+        return "failed" if self.broken else "skipped"
 
     @property
     def label(self) -> str:

@@ -25,6 +25,10 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key, e.g. backbones.0.weights=random."),
 ]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", metavar="FILE.py", help="A Python file with probes, backbones, ... of your own; repeat."),
+]
 INTERRUPTED = 130
 
 
@@ -33,6 +37,7 @@ def run_command(
     recipe: Annotated[str, typer.Argument(help="A packaged recipe by name, or a .yaml file.")],
     out: Out = Path("results"),
     overrides: Overrides = None,
+    plugins: Plugins = None,
     limit: Annotated[int | None, typer.Option(help="Use only N training and N held-out images.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print cells, passes and memory; run nothing.")] = False,
@@ -49,20 +54,50 @@ def run_command(
     chosen += [f"device={device}"] if device is not None else []
     chosen += [] if track else ["tracking.enabled=false"]
     if not dry_run:
-        sys.exit(commands.run_recipe(recipe, chosen, out))
+        sys.exit(commands.run_recipe(recipe, chosen, out, plugins or []))
     if speaks:
-        commands.dry_run(recipe, chosen)
+        commands.dry_run(recipe, chosen, plugins or [])
 
 
 @app.command("list")
 def list_command(
     kind: Annotated[str, typer.Argument(help="probes, backbones, datasets, metrics or recipes.")],
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show parameters and where they come from.")] = False,
+    plugins: Plugins = None,
 ) -> None:
     """List what can stand in a recipe."""
     from harness import listing
 
-    listing.show(kind, verbose)
+    listing.show(kind, verbose, plugins or [])
+
+
+@app.command("check")
+def check_command(
+    name: Annotated[str, typer.Argument(help="A probe, backbone, dataset or metric by name.")],
+    kind: Annotated[str | None, typer.Option(help="probe, backbone, dataset or metric, where several have it.")] = None,
+    parameters: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter, e.g. weights=random.")
+    ] = None,
+    plugins: Plugins = None,
+    processes: Annotated[bool, typer.Option("--processes/--no-processes", help="Train in two processes, too.")] = True,
+) -> None:
+    """Check that a plugin keeps its contract: determinism, shapes, batches, saving, no held-out data, ..."""
+    from harness import check
+
+    sys.exit(check.check(name, kind, parameters or [], plugins or [], processes=processes))
+
+
+@app.command("new")
+def new_command(
+    kind: Annotated[str, typer.Argument(help="probe, backbone, dataset or metric.")],
+    name: Annotated[str, typer.Argument(help="What recipes will call it.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder in which the package is made.")] = Path(),
+) -> None:
+    """Write a small package with a plugin of your own: pip install -e it, pytest is green, then edit."""
+    from harness.new_plugin import write_package
+
+    folder = write_package(kind, name, out)
+    typer.echo(f"{folder}: now pip install -e {folder}, then pytest {folder}")
 
 
 @app.command("ui")
@@ -110,6 +145,7 @@ def score_command(
     ],
     dataset: Annotated[str, typer.Option("--dataset", "-d", help="A recipe (its data and metrics) or a dataset.")],
     overrides: Overrides = None,
+    plugins: Plugins = None,
     out: Out = Path("results"),
     name: Annotated[str | None, typer.Option(help="What to call the maps; by default as their folder.")] = None,
     limit: Annotated[int | None, typer.Option(help="Use only N held-out images.")] = None,
@@ -123,7 +159,9 @@ def score_command(
 ) -> None:
     """Score maps made by any model with the evaluation of `run`; png, jpg, tiff, npy or npz, named like the images."""
     from harness import commands
+    from harness.plugin_files import load_plugins
 
+    load_plugins(plugins or [])
     chosen = [*(overrides or []), *([f"limit={limit}"] if limit is not None else [])]
     how = {"strict": strict, "allow_missing": allow_missing, "density": density}
     sys.exit(commands.score_maps(predictions, dataset, chosen, out, name, **how))

@@ -31,13 +31,13 @@ REPORTS: Registry[Callable[..., Any]] = Registry("report", "salprobe.reports")
 OK, CELLS_FAILED = 0, 1
 
 
-def run_recipe(name: str, overrides: Sequence[str], out: Path) -> int:
+def run_recipe(name: str, overrides: Sequence[str], out: Path, plugins: Sequence[Path] = ()) -> int:
     """Run a recipe, print its leaderboard, return the exit code: non-zero if a cell or the tracking failed.
 
     Of several processes only the main one speaks.
     """
     keep_pages()
-    plan = make_plan(load_recipe(name, overrides))
+    plan = make_plan(load_recipe(name, overrides, plugins))
     with processes():
         if is_main():
             return _run(plan, out)
@@ -72,10 +72,10 @@ def _run(plan: Plan, out: Path) -> int:
     return OK
 
 
-def dry_run(name: str, overrides: Sequence[str]) -> None:
+def dry_run(name: str, overrides: Sequence[str], plugins: Sequence[Path] = ()) -> None:
     """Print the plan: every cell, the passes, the memory."""
     console = Console()
-    plan = make_plan(load_recipe(name, overrides))
+    plan = make_plan(load_recipe(name, overrides, plugins))
     console.print(_cell_table(plan))
     progress, device = progress_for(console), choose_device(plan.recipe.device)
     train, test = read_split(plan, "train", progress), read_split(plan, "test", progress)
@@ -162,7 +162,7 @@ def _cell_table(plan: Plan) -> Table:
             cell.layer_set,
             channels,
             cell.probe_label,
-            f"skipped: {cell.skip}" if cell.skip else "",
+            f"{cell.unrun}: {cell.skip}" if cell.skip else "",
         )
     return table
 

@@ -65,3 +65,9 @@ class ResultsError(SalprobeError):
     """A results folder is missing, incomplete or not readable."""
 
     exit_code = 7
+
+
+class ContractError(SalprobeError, AssertionError):
+    """A plugin does not keep its contract; lists every check that failed and what to do."""
+
+    exit_code = 2

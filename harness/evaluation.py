@@ -19,10 +19,11 @@ from torch import Tensor
 
 from harness.calibration import Calibration
 from harness.distributed import gather_to_main
+from harness.errors import MetricInputError
 from harness.grid import resize
 from harness.ground_truth import GroundTruth, Pool
 from harness.layer_shares import LayerShares
-from harness.metrics import Metric, constant, rank, why_unscored
+from harness.metrics import Metric, Ranks, constant, rank, why_unscored
 from harness.per_image import PerImage
 from harness.readout import Readout
 from harness.small_maps import SmallMaps
@@ -133,6 +134,8 @@ class _Desk:
     seed: int
     keep_maps: bool
     scores: Scores = field(default_factory=Scores)
+    broken_metrics: dict[str, str] = field(default_factory=dict)
+    """By name, the error in words."""
 
     @torch.inference_mode()
     def score(self, batch: Batch, truth: GroundTruth, metrics: Sequence[Metric]) -> None:
@@ -149,7 +152,7 @@ class _Desk:
                     truth = GroundTruth(scored, batch, truth.pool)
             with self.scores.watch("score", batch.device):
                 values = self._values(maps, batch, truth, metrics)
-                reasons = _reasons(maps, truth, values, metrics)
+                reasons = _reasons(maps, truth, values, metrics, self.broken_metrics)
                 self.scores.n_constant += int(constant(maps).sum())
         except Exception as error:
             self.scores.error = f"{type(error).__name__}: {error}"
@@ -170,19 +173,33 @@ class _Desk:
         ranks = rank(maps, truth.fixations) if any(metric.shares_ranks for metric in metrics) else None
         found = []
         for metric in metrics:
-            given = [getattr(truth, need) for need in metric.needs if need != "generator"]
-            if metric.scores == "log_density":
-                log_density = self._log_density(maps, batch)
-                result = torch.full((len(batch),), math.nan)
-                if log_density is not None:
-                    result = metric.function(log_density, *given)
-            elif "generator" in metric.needs:
-                result = self._seeded(metric, maps, given, batch)
-            else:
-                result = metric.function(maps, *given, **({"ranks": ranks} if metric.shares_ranks else {}))
-            found.append(result.to(maps.device, torch.float64))
+            try:
+                result = self._value(metric, maps, batch, truth, ranks).to(maps.device, torch.float64)
+                if result.shape != (len(batch),):
+                    raise ValueError(f"returned {tuple(result.shape)}, not one score an image ({len(batch)},)")
+            except MetricInputError:  # the maps' fault
+                raise
+            except Exception as error:  # the metric's: the readout's other scores stand
+                result = torch.full((len(batch),), math.nan, dtype=torch.float64, device=maps.device)
+                self._note_broken(metric, error)
+            found.append(result)
         columns = torch.stack(found).tolist() if found else []  # once for all: each would be a wait for the device
         return {metric.name: column for metric, column in zip(metrics, columns, strict=True)}
+
+    def _value(self, metric: Metric, maps: Tensor, batch: Batch, truth: GroundTruth, ranks: Ranks | None) -> Tensor:
+        given = [getattr(truth, need) for need in metric.needs if need != "generator"]
+        if metric.scores == "log_density":
+            log_density = self._log_density(maps, batch)
+            unknown = torch.full((len(batch),), math.nan)
+            return metric.function(log_density, *given) if log_density is not None else unknown
+        if "generator" in metric.needs:
+            return self._seeded(metric, maps, given, batch)
+        return metric.function(maps, *given, **({"ranks": ranks} if metric.shares_ranks else {}))
+
+    def _note_broken(self, metric: Metric, error: Exception) -> None:
+        if metric.name not in self.broken_metrics:
+            log.warning("metric %s failed: %s: %s", metric.name, type(error).__name__, error)
+        self.broken_metrics[metric.name] = f"{type(error).__name__}: {error}".replace("; ", ", ")
 
     def _log_density(self, maps: Tensor, batch: Batch) -> Tensor | None:
         own = self.readout.log_density(batch)
@@ -204,7 +221,11 @@ class _Desk:
 
 
 def _reasons(
-    maps: Tensor, truth: GroundTruth, values: Mapping[str, list[float]], metrics: Sequence[Metric]
+    maps: Tensor,
+    truth: GroundTruth,
+    values: Mapping[str, list[float]],
+    metrics: Sequence[Metric],
+    broken: Mapping[str, str],
 ) -> list[list[str]]:
     """For each image, "metric: reason" of every score that is not a number."""
     found: list[list[str]] = [[] for _ in range(len(maps))]
@@ -215,5 +236,5 @@ def _reasons(
             otherwise = "no density" if metric.scores == "log_density" else "not a number"
             for i, value in enumerate(column):
                 if math.isnan(value):
-                    found[i].append(f"{metric.name}: {causes[i] or otherwise}")
+                    found[i].append(f"{metric.name}: {broken.get(metric.name) or causes[i] or otherwise}")
     return found

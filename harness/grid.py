@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 @lru_cache(maxsize=512)
 def axis_operator(source: int, target: int) -> Float[Tensor, "target source"]:
     """The matrix (target, source), float64, that resizes one axis: bilinear (pixel centres) up, area-average down."""
-    if source == target:
-        return torch.eye(source, dtype=torch.float64)
-    return _area(source, target) if source > target else _bilinear(source, target)
+    with torch.inference_mode(False):  # kept, and wanted by training too, whoever asks first
+        if source == target:
+            return torch.eye(source, dtype=torch.float64)
+        return _area(source, target) if source > target else _bilinear(source, target)
 
 
 def _bilinear(source: int, target: int) -> Tensor:
@@ -44,7 +45,8 @@ def _area(source: int, target: int) -> Tensor:
 
 @lru_cache(maxsize=256)
 def _on(source: int, target: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return axis_operator(source, target).to(device, dtype)
+    with torch.inference_mode(False):
+        return axis_operator(source, target).to(device, dtype)
 
 
 def resize(maps: Float[Tensor, "... h w"], size: tuple[int, int]) -> Float[Tensor, "... th tw"]:

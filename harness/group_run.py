@@ -53,7 +53,7 @@ class GroupRun:
 
     def run(self, seen: dict[str, str]) -> list[CellResult]:
         """All results of the group; `seen` maps the keys of earlier cells to their labels. May raise WeightsError."""
-        ended = [self._result(cell, None, "skipped", cell.skip) for cell in self.group.cells if cell.skip]
+        ended = [self._result(cell, None, cell.unrun, cell.skip) for cell in self.group.cells if cell.skip]
         if not self.group.runnable:
             return ended
         loaded = self._load()
@@ -69,7 +69,7 @@ class GroupRun:
 
     def skipped(self, reason: str) -> list[CellResult]:
         """Every cell of the group as a row that says why it was not run."""
-        return [self._result(cell, None, "skipped", cell.skip or reason) for cell in self.group.cells]
+        return [self._result(cell, None, cell.unrun, cell.skip or reason) for cell in self.group.cells]
 
     def _load(self) -> LoadedBackbone | None:
         if self.group.backbone is None:
@@ -157,7 +157,7 @@ class GroupRun:
 
     def _result(self, cell: Cell, loaded: LoadedBackbone | None, status: Any, error: str | None) -> CellResult:
         resolved = self._identity(cell, loaded)
-        if status == "skipped":  # without weights there is nothing else to tell two of them apart
+        if cell.skip or status == "skipped":  # without weights there is nothing else to tell two of them apart
             resolved["skipped"] = cell.label
         weights = loaded.weights.name if loaded is not None else cell.weights
         return CellResult(cell, cell_key(resolved), resolved, status, error, weights)

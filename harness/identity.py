@@ -51,6 +51,7 @@ def identity(
         "probe": {"name": cell.probe.name, **dataclasses.asdict(cell.probe)},  # type: ignore[call-overload]
         "seed": cell.seed,
         "metrics": {metric.name: metric.version for metric in metrics},
+        **({"plugins": dict(cell.plugins)} if cell.plugins else {}),
     }
 
 

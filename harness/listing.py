@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -11,12 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.errors import PluginError, UnknownNameError
+from harness.plugin_files import load_plugins
 from harness.registry import GROUPS, Registry
 
 KINDS = ("probes", "backbones", "datasets", "metrics", "recipes")
 
 
-def show(kind: str, verbose: bool) -> None:
+def show(kind: str, verbose: bool, plugins: Sequence[Path] = ()) -> None:
     """Print the names of a kind, with parameters if `verbose`; a broken plugin is listed with its error."""
     if kind not in KINDS:
         raise UnknownNameError(f"nothing is listed under {kind!r}; there are: {', '.join(KINDS)}")
@@ -24,12 +26,14 @@ def show(kind: str, verbose: bool) -> None:
     if kind == "recipes":
         _recipes(console)
         return
+    load_plugins(plugins)
     if not verbose:
-        names: Registry[Any] = Registry(kind.removesuffix("s"), GROUPS[kind])  # names alone need no heavy import
+        # names alone need no heavy import
+        names: Registry[Any] = registry_of(kind) if plugins else Registry(kind.removesuffix("s"), GROUPS[kind])
         for name in names.names():
             console.print(f"{name}  [dim]{names.origin(name)}[/dim]", highlight=False)
         return
-    registry = _registry(kind)
+    registry = registry_of(kind)
     describe = _metric if kind == "metrics" else _parameters
     for name in registry.names():
         try:
@@ -38,7 +42,8 @@ def show(kind: str, verbose: bool) -> None:
             console.print(f"[bold red]{name}[/bold red]: {error}", highlight=False)
 
 
-def _registry(kind: str) -> Registry[Any]:
+def registry_of(kind: str) -> Registry[Any]:
+    """The registry of probes, backbones, datasets or metrics."""
     from harness._backbone import BACKBONES
     from harness._probe import PROBES
     from harness.data import DATASETS
@@ -62,7 +67,9 @@ def _recipes(console: Console) -> None:
 
 
 def _parameters(console: Console, name: str, plugin: type) -> None:
-    console.print(f"[bold]{name}[/bold]  {(plugin.__doc__ or '').strip().splitlines()[0]}", highlight=False)
+    console.print(
+        f"[bold]{name}[/bold]  {(plugin.__doc__ or 'no description').strip().splitlines()[0]}", highlight=False
+    )
     table = Table("parameter", "type", "default", box=None, pad_edge=False, padding=(0, 2))
     for field in dataclasses.fields(plugin):
         table.add_row(f"  {field.name}", str(field.type), _default(field))

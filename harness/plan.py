@@ -13,16 +13,20 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness._backbone import BACKBONES, Backbone
 from harness._probe import PROBES, Probe
+from harness.broken import BrokenProbe, broken_probe
 from harness.cells import NO_BACKBONE, Cell, Group
 from harness.data.dataset import DATASETS, DatasetReader
-from harness.errors import RecipeError
+from harness.errors import PluginError, RecipeError, SalprobeError
 from harness.metric_registry import METRICS
 from harness.metrics import Metric
+from harness.plugin_files import digests, load_plugins
 from harness.recipe import Entry, LayeredEntry, LayerSet, Recipe, describe
 from harness.registry import Registry
 from harness.types import LayerSpec
 
 P = TypeVar("P")
+Found = tuple[str, Probe, list[LayerSet] | None]
+"""A probe's label, the probe, the layer sets that are its own."""
 
 
 @dataclass(frozen=True)
@@ -41,31 +45,35 @@ class Plan:
 
 
 def make_plan(recipe: Recipe) -> Plan:
-    """Resolve every name and parameter of a recipe; raises RecipeError, UnknownNameError or PluginError."""
+    """Resolve every name and parameter of a recipe; raises RecipeError, UnknownNameError or PluginError.
+
+    A probe or backbone that is broken itself takes down its own cells only.
+    """
+    load_plugins(recipe.plugins)
     reader = build(DATASETS, recipe.dataset, "dataset")
     metrics = tuple(METRICS.get(name) for name in recipe.metrics)
     probes = list(_probes(recipe))
-    backbones = [
-        (variant, entry)
-        for index, entry in enumerate(recipe.backbones)
-        for variant in _variants(BACKBONES, entry, f"backbones.{index}")
-    ]
+    backbones = [found for index, entry in enumerate(recipe.backbones) for found in _backbones(entry, index)]
     groups = []
     gaze_cells = tuple(
-        Cell(reader.label, NO_BACKBONE, NO_BACKBONE, NO_BACKBONE, (), label, probe, recipe.seed)
+        Cell(reader.label, NO_BACKBONE, NO_BACKBONE, NO_BACKBONE, (), label, probe, recipe.seed, **_fault(probe))
         for label, probe, _ in probes
         if probe.reads == "gaze"
     )
     if gaze_cells:
         groups.append(Group(None, gaze_cells))
-    known = {layer.name for backbone, _ in backbones for layer in backbone.available_layers()}
+    sound = [backbone for backbone, _ in backbones if isinstance(backbone, Backbone)]
+    known = {layer.name for backbone in sound for layer in backbone.available_layers()}
     for backbone, entry in backbones:
-        cells = tuple(_layer_cells(recipe, reader, backbone, entry, probes, known))
-        groups.append(Group(backbone, cells))
+        if isinstance(backbone, Backbone):
+            anywhere = known if len(sound) == len(backbones) else None
+            groups.append(Group(backbone, tuple(_layer_cells(recipe, reader, backbone, entry, probes, anywhere))))
+        else:
+            groups.append(Group(None, tuple(_lost_cells(recipe, reader, backbone, entry, probes))))
     if not backbones and any(probe.reads == "layers" for _, probe, _ in probes):
         names = ", ".join(label for label, probe, _ in probes if probe.reads == "layers")
         raise RecipeError(f"backbones: the probes {names} read layers, but the recipe names no backbone")
-    return Plan(recipe, reader, tuple(groups), metrics)
+    return Plan(recipe, reader, tuple(_with_digests(group, reader, metrics) for group in groups), metrics)
 
 
 def build(registry: Registry[type[P]], entry: Entry, place: str) -> P:
@@ -77,6 +85,10 @@ def build(registry: Registry[type[P]], entry: Entry, place: str) -> P:
         known = ", ".join(field.name for field in dataclasses.fields(cls))  # type: ignore[arg-type]
         message = f"{describe(error, place)}\n  ({registry.kind} {entry.name} has the parameters: {known})"
         raise RecipeError(message) from error
+    except SalprobeError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{registry.kind} {entry.name}: {type(error).__name__}: {error}") from error
 
 
 def _variants(registry: Registry[type[P]], entry: Entry, place: str) -> Iterator[P]:
@@ -90,7 +102,9 @@ def _variants(registry: Registry[type[P]], entry: Entry, place: str) -> Iterator
     }
     for values in itertools.product(*swept.values()):
         chosen = dict(zip(swept, values, strict=True))
-        yield build(registry, Entry(name=entry.name, **{**entry.parameters, **chosen}), place)
+        parameters = {**entry.parameters, **chosen}
+        for one in cls.sweep(parameters) if issubclass(cls, Probe) else [parameters]:
+            yield build(registry, Entry(name=entry.name, **one), place)
 
 
 def _takes_list(cls: type, field: str, value: list[Any]) -> bool:
@@ -102,12 +116,12 @@ def _takes_list(cls: type, field: str, value: list[Any]) -> bool:
     return True
 
 
-def _probes(recipe: Recipe) -> Iterator[tuple[str, Probe, list[LayerSet] | None]]:
+def _probes(recipe: Recipe) -> Iterator[Found]:
     """(label, probe, its own layer sets) of every probe and sweep; equal labels are told apart by what differs."""
     found = [
         (probe, entry.layers)
         for index, entry in enumerate(recipe.probes)
-        for probe in _variants(PROBES, entry, f"probes.{index}")
+        for probe in _sound_probes(entry, index, has_backbones=bool(recipe.backbones))
     ]
     for probe, layers in found:
         twins = [other for other, _ in found if other.label == probe.label and type(other) is type(probe)]
@@ -119,24 +133,86 @@ def _probes(recipe: Recipe) -> Iterator[tuple[str, Probe, list[LayerSet] | None]
         yield probe.label + (f"[{','.join(differing)}]" if differing else ""), probe, layers
 
 
+def _sound_probes(entry: LayeredEntry, index: int, *, has_backbones: bool) -> list[Probe]:
+    """The entry's probes; one that stands for them where the plugin is broken."""
+    try:
+        probes = list(_variants(PROBES, entry, f"probes.{index}"))
+        for probe in probes:
+            _ = probe.label, probe.passes()
+    except RecipeError:
+        raise
+    except Exception as error:
+        return [broken_probe(entry.name, _words(error), has_backbones=has_backbones)]
+    return probes
+
+
+def _backbones(entry: LayeredEntry, index: int) -> list[tuple[Backbone | str, LayeredEntry]]:
+    """The entry's backbones; the error in words where the plugin is broken."""
+    try:
+        backbones = list(_variants(BACKBONES, entry, f"backbones.{index}"))
+        for backbone in backbones:
+            _ = backbone.label, backbone.available_layers(), backbone.stages()
+    except RecipeError:
+        raise
+    except Exception as error:
+        return [(_words(error), entry)]
+    return [(backbone, entry) for backbone in backbones]
+
+
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, SalprobeError) else f"{type(error).__name__}: {error}"
+
+
+def _fault(probe: Probe) -> dict[str, Any]:
+    return {"skip": probe.error, "broken": True} if isinstance(probe, BrokenProbe) else {}
+
+
+def _lost_cells(
+    recipe: Recipe, reader: DatasetReader, error: str, entry: LayeredEntry, probes: Sequence[Found]
+) -> Iterator[Cell]:
+    """A broken backbone's cells: its layers are known by the recipe's words only."""
+    weights = str(entry.parameters.get("weights", NO_BACKBONE))
+    for label, probe, own_layers in probes:
+        for layers in (own_layers or entry.layers or recipe.layers) if probe.reads == "layers" else ():
+            name = layers if isinstance(layers, str) else "+".join(layers)
+            yield Cell(reader.label, entry.name, weights, name, (), label, probe, recipe.seed, error, broken=True)
+
+
+def _with_digests(group: Group, reader: DatasetReader, metrics: Sequence[Metric]) -> Group:
+    """The digests of plugin files belong to what a cell is: a changed plugin is another cell."""
+    made_of = [reader, *metrics, *([group.backbone] if group.backbone is not None else [])]
+    cells = (dataclasses.replace(cell, plugins=digests(cell.probe, *made_of)) for cell in group.cells)
+    return Group(group.backbone, tuple(cells))
+
+
 def _layer_cells(
     recipe: Recipe,
     reader: DatasetReader,
     backbone: Backbone,
     entry: LayeredEntry,
-    probes: Sequence[tuple[str, Probe, list[LayerSet] | None]],
-    known: set[str],
+    probes: Sequence[Found],
+    known: set[str] | None,
 ) -> Iterator[Cell]:
     for label, probe, own_layers in probes:
         if probe.reads != "layers":
             continue
         for layer_set in _expand(own_layers or entry.layers or recipe.layers, backbone):
             name, layers, missing = _resolve(layer_set, backbone, known)
-            skip = f"{backbone.label} has no layer {missing}" if missing else probe.skip(layers)
+            fault = _fault(probe)
+            if missing:
+                fault = {"skip": f"{backbone.label} has no layer {missing}"}
+            elif not fault:
+                fault = _skip(probe, layers)
             depth = backbone.depth(layers[0].name) if len(layers) == 1 else None
-            yield Cell(
-                reader.label, backbone.label, backbone.weights, name, layers, label, probe, recipe.seed, skip, depth
-            )
+            names = (reader.label, backbone.label, backbone.weights, name)
+            yield Cell(*names, layers, label, probe, recipe.seed, depth=depth, **fault)
+
+
+def _skip(probe: Probe, layers: tuple[LayerSpec, ...]) -> dict[str, Any]:
+    try:
+        return {"skip": probe.skip(layers)}
+    except Exception as error:
+        return {"skip": _words(error), "broken": True}
 
 
 def _expand(layer_sets: list[LayerSet], backbone: Backbone) -> Iterator[LayerSet]:
@@ -150,12 +226,14 @@ def _expand(layer_sets: list[LayerSet], backbone: Backbone) -> Iterator[LayerSet
             yield layer_set
 
 
-def _resolve(layer_set: LayerSet, backbone: Backbone, known: set[str]) -> tuple[str, tuple[LayerSpec, ...], str | None]:
+def _resolve(
+    layer_set: LayerSet, backbone: Backbone, known: set[str] | None
+) -> tuple[str, tuple[LayerSpec, ...], str | None]:
     """(label, layers shallow to deep, the first layer this backbone lacks)."""
     names = list(backbone.stages()) if layer_set == "all" else [layer_set] if isinstance(layer_set, str) else layer_set
     available = {layer.name: layer for layer in backbone.available_layers()}
     for name in names:
-        if name not in known:
+        if known is not None and name not in known:
             near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.4)
             raise RecipeError(
                 f"layers: no backbone of the recipe has a layer {name!r}; did you mean {' or '.join(near) or 'all'}?"

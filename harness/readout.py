@@ -34,6 +34,8 @@ class Readout(ABC):
     """The pointwise function between `logits` and the maps."""
     info: dict[str, Any]
     """How it came about (chosen alpha, the sweep, loss curves, warnings), JSON-able; saved beside the weights."""
+    saved: ClassVar[bool] = True
+    """Whether it can be written to files."""
 
     def __init_subclass__(cls, kind: str, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -188,7 +190,9 @@ def position_terms(grid: Size, device: torch.device) -> Float[Tensor, "5 gh gw"]
 
 
 def save_readout(readout: Readout, folder: Path) -> None:
-    """Write `readout.safetensors` and `readout.json` into `folder`."""
+    """Write `readout.safetensors` and `readout.json` into `folder`; nothing for one that cannot be saved."""
+    if not readout.saved:
+        return
     from safetensors.torch import save_file
 
     tensors, settings = readout.state()

@@ -94,6 +94,8 @@ class Recipe(_Strict):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     description: str = ""
+    plugins: list[str] = []
+    """Python files that define probes, backbones, datasets or metrics; in a file, relative to it."""
     dataset: DatasetEntry
     backbones: list[LayeredEntry] = []
     layers: Annotated[list[LayerSet], Field(min_length=1)] = ["each", "all"]
@@ -131,8 +133,11 @@ class Recipe(_Strict):
         return value or ("cc" if "cc" in metrics else metrics[0])
 
 
-def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe of that name or file, with `key.path=value` overrides; raises RecipeError naming the key."""
+def load_recipe(name_or_path: str, overrides: Sequence[str] = (), plugins: Sequence[Path] = ()) -> Recipe:
+    """The recipe of that name or file, with `key.path=value` overrides and more plugin files.
+
+    Raises RecipeError naming the key.
+    """
     text, where = _find(name_or_path)
     try:
         document = yaml.safe_load(text)
@@ -142,7 +147,19 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"{where}: a recipe is a mapping of keys, found {type(document).__name__}")
     for override in overrides:
         override_key(document, override)
+    _find_plugins(document, Path(name_or_path), plugins)
     return parse_recipe(document, where)
+
+
+def _find_plugins(document: dict[str, Any], recipe: Path, more: Sequence[Path]) -> None:
+    """Absolute paths, so that the recipe as it is kept with results still finds them."""
+    own = document.get("plugins") or []
+    if not isinstance(own, list) or not all(isinstance(file, str) for file in own):
+        return  # the validation says it better
+    folder = recipe.parent if recipe.suffix in (".yaml", ".yml") else Path()
+    files = [*(folder / Path(file).expanduser() for file in own), *more]
+    if files:
+        document["plugins"] = list(dict.fromkeys(str(file.absolute()) for file in files))
 
 
 def parse_recipe(document: dict[str, Any], where: str = "recipe") -> Recipe:

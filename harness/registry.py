@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from harness.errors import PluginError, UnknownNameError
+from harness.plugin_files import file_of
 
 T = TypeVar("T")
 GROUPS = {f"{kind}s": f"salprobe.{kind}s" for kind in ("probe", "backbone", "dataset", "metric")}
@@ -27,13 +28,10 @@ class Registry(Generic[T]):
 
     def register(self, name: str, plugin: T) -> T:
         """Add `plugin` under `name`; raises PluginError for a second, different plugin of that name."""
-        if problem := self._check(plugin):
-            raise PluginError(f"{self.kind} {name!r} ({_where(plugin)}): {problem}")
         other = self._claimed_by(name, plugin)
-        if other not in (None, _where(plugin)):
+        if other is not None:
             raise PluginError(f"two {self.kind}s are called {name!r}: {other} and {_where(plugin)}; rename one")
-        self._registered[name] = plugin
-        return plugin
+        return self._keep(name, plugin)
 
     def names(self) -> list[str]:
         """All known names, sorted; nothing is imported."""
@@ -46,20 +44,31 @@ class Registry(Generic[T]):
         points = self._entry_points()
         if name not in points:
             raise UnknownNameError(self.unknown(name, self.names()))
-        loaded = _load(self.kind, points[name])
-        return self.register(name, loaded)
+        return self._keep(name, _load(self.kind, points[name]))
 
     def origin(self, name: str) -> str:
-        """The distribution that provides `name`, or "this process"."""
+        """The plugin file or the distribution that provides `name`, or "this process"."""
+        file = file_of(self._registered[name]) if name in self._registered else None
+        if file is not None:
+            return str(file)
         point = self._entry_points().get(name)
         return point.dist.name if point is not None and point.dist is not None else "this process"
 
+    def _keep(self, name: str, plugin: T) -> T:
+        if problem := self._check(plugin):
+            raise PluginError(f"{self.kind} {name!r} ({_where(plugin)}): {problem}")
+        self._registered[name] = plugin
+        return plugin
+
     def _claimed_by(self, name: str, plugin: object) -> str | None:
+        """Where another plugin of that name is, if there is one."""
         if name in self._registered:
-            return _where(self._registered[name])
+            there = _where(self._registered[name])
+            return there if there != _where(plugin) else None
         point = self._entry_points().get(name)
-        # an entry point names the object itself only for classes and functions; an instance cannot be told apart
-        return point.value if point is not None and hasattr(plugin, "__qualname__") else None
+        # an entry point may lead to an object by another module of its package than the one that defines it
+        here = _where(plugin).partition(":")[0].partition(".")[0]
+        return point.value if point is not None and point.module.partition(".")[0] != here else None
 
     def _entry_points(self) -> dict[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=self.group)}
@@ -74,7 +83,7 @@ class Registry(Generic[T]):
 
 
 def _where(plugin: object) -> str:
-    target = plugin if hasattr(plugin, "__qualname__") else type(plugin)
+    target = plugin if hasattr(plugin, "__qualname__") else getattr(plugin, "function", type(plugin))
     return f"{getattr(target, '__module__', '?')}:{getattr(target, '__qualname__', '?')}"
 
 

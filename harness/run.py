@@ -159,7 +159,7 @@ def read_split(plan: Plan, split: Split, progress: Progress) -> Dataset:
 
 def matrix_id(recipe: Recipe, *splits: Dataset) -> str:
     """The same for every run of the same recipe on the same data."""
-    how = {"tracking", "device", "workers", "batch_size", "compile", "cache", "compare"}
+    how = {"tracking", "device", "workers", "batch_size", "compile", "cache", "compare", "plugins"}
     asked = recipe.model_dump(mode="json", exclude=how)
     return hashlib.sha256(json.dumps([asked, *(split.digest for split in splits)]).encode()).hexdigest()[:12]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ import torch
 
 from harness import distributed
 from harness._probe import Consumer, Context, Trainer
+from harness.callable_readout import as_readout
 from harness.errors import PluginError
 from harness.readout import Readout
 from harness.stream import Stream
@@ -68,12 +69,12 @@ class Classroom:
     def expected_bytes(self) -> int:
         """Memory that trainers and shared work will hold while they are fed."""
         trainers = [student.trainer for student in self.students if student.trainer is not None]
-        return sum(consumer.expected_bytes() for consumer in (*self.shared.values(), *trainers))
+        return sum(_promised(consumer.expected_bytes) for consumer in (*self.shared.values(), *trainers))
 
     def solving_bytes(self) -> int:
         """Memory that the largest solve will take: cells are solved one after the other."""
         trainers = [student.trainer for student in self.students if student.trainer is not None]
-        return max((trainer.solving_bytes() for trainer in trainers), default=0)
+        return max((_promised(trainer.solving_bytes) for trainer in trainers), default=0)
 
     def teach(self, progress: Progress) -> list[Student]:
         """Run as many passes as are asked for, then collect every readout."""
@@ -147,7 +148,7 @@ class Classroom:
             for student in mine:
                 assert student.trainer is not None
                 with student.blamed("solve", self.stream):
-                    student.readout = student.trainer.readout()
+                    student.readout = as_readout(student.trainer.readout()).to(self.stream.device)
                 bar.advance(1)
         for student in living:
             self._share_time(student)
@@ -192,6 +193,15 @@ class Classroom:
             _shared=self.shared,
             _uses=student.shared.add,
         )
+
+
+def _promised(bytes_of: Callable[[], int]) -> int:
+    """What a plugin says it needs; one that cannot say costs the estimate, not the run."""
+    try:
+        return bytes_of()
+    except Exception:
+        log.warning("%s failed: the estimate of memory lacks it", bytes_of, exc_info=True)
+        return 0
 
 
 def _add_up(consumer: Consumer, stream: Stream) -> None:

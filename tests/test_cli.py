@@ -39,7 +39,7 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
     done = salprobe("--help")
     assert done.returncode == 0
-    for command in ("run", "list", "ui", "report", "predict", "doctor"):
+    for command in ("run", "list", "check", "new", "ui", "track", "report", "predict", "doctor"):
         assert f" {command} " in done.stdout
 
 
@@ -77,6 +77,9 @@ def test_dry_run_prints_the_plan_and_runs_nothing(recipe: str, tmp_path: Path) -
         (["run", "osie", "--dry-run"], 3, "dataset.root"),
         (["run", "layers", "--set", "probes.0.alpha=1", "--dry-run"], 2, "probes.0.alpha: unknown key"),
         (["run", "layers", "--device", "toaster"], 2, "device: 'toaster'"),
+        (["check", "rigde"], 2, "did you mean ridge"),
+        (["check", "cc", "--set", "x=1"], 2, "a metric has no parameters"),
+        (["list", "probes", "--plugin", "nowhere.py"], 2, "nowhere.py cannot be read"),
         (["list", "gadgets"], 2, "probes, backbones, datasets, metrics, recipes"),
         (["report", "nowhere"], 7, "nowhere"),
     ],
@@ -102,3 +105,35 @@ def test_doctor(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     for text in ("torch", "cpu:", "resnet50 weights caffe", "is writable", "probes: "):
         assert text in done.stdout
+
+
+PLUGIN = """
+import numpy as np
+from harness import probe
+
+@probe("mine")
+def mine(features, density, *, shrink: float = 1.0):
+    '''Covariances. shrink: what the weights are multiplied with.'''
+    return shrink * np.cov(features.T, density)[-1, :-1]
+"""
+
+
+def test_a_plugin_of_one_file(recipe: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    plugin = ["--plugin", str(tmp_path / "mine.py")]
+    listed = salprobe("list", "probes", "-v", *plugin)
+    assert "mine  Covariances." in listed.stdout
+    assert "shrink" in listed.stdout
+    checked = salprobe("check", "mine", *plugin)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "two processes" in checked.stdout
+    ran = salprobe("run", recipe, "--set", "probes=[mine]", *plugin, "--out", str(tmp_path / "out"), "--no-track")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert str(tmp_path / "mine.py") in (tmp_path / "out" / "tiny" / "recipe.yaml").read_text()
+
+
+def test_a_plugin_that_breaks_its_contract(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(PLUGIN.replace("return shrink", "return np.random.rand() * shrink"))
+    checked = salprobe("check", "mine", "--plugin", str(tmp_path / "mine.py"), "--no-processes", columns=200)
+    assert checked.returncode == 2
+    assert "draw everything random from context.seed" in checked.stdout

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, dataclass_transform
 
 import numpy as np
 
-from harness._plugin import registering, subclass_check
+from harness._plugin import Registering, registering, subclass_check
 from harness.registry import Registry
 from harness.types import Points, Size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-T = TypeVar("T")
+    from harness.data.from_fixations import Looked
+
 Split = Literal["train", "test"]
 
 
@@ -53,6 +54,25 @@ class Dataset:
     skipped: tuple[Skipped, ...] = ()
     image_sha256: tuple[str, ...] = field(default=(), repr=False)
     """Of each image file's bytes, in order."""
+
+    @classmethod
+    def from_fixations(
+        cls,
+        name: str,
+        split: Split,
+        images: Iterable[Looked],
+        *,
+        edition: str = "1",
+        points: str = "eye",
+        synthetic: bool = False,
+    ) -> Dataset:
+        """From pairs of an image file and its points, (n, 2) [row, col] or (n, 3) with the observer, 0-based pixels.
+
+        Images are numbered from 1 in their order; raises DataError naming the file.
+        """
+        from harness.data.from_fixations import columns
+
+        return columns(name, split, images, edition=edition, points=points, synthetic=synthetic)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -117,6 +137,16 @@ DATASETS: Registry[type[DatasetReader]] = Registry("dataset", "salprobe.datasets
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
-def dataset(name: str) -> Callable[[type[T]], type[T]]:
-    """Class decorator: the class's annotated fields become its parameters, and it is registered under `name`."""
-    return registering(DATASETS, name)
+def dataset(name: str) -> Registering:
+    """Decorator: annotated fields become parameters, and the reader is registered under `name`.
+
+    Takes a class derived from DatasetReader, or a function of a split that returns pairs of an image file and its
+    points (see `Dataset.from_fixations`), whose keyword-only parameters become the fields.
+    """
+    return registering(DATASETS, name, _as_reader)
+
+
+def _as_reader(plugin: Any) -> Any:
+    from harness.data.from_fixations import reader_from_function
+
+    return plugin if isinstance(plugin, type) else reader_from_function(plugin)

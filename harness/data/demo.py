@@ -46,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 @dataset("demo")
 class Demo(DatasetReader):
-    """Generated scenes with simulated gaze: how many images, which seed, which size."""
+    """Generated scenes with simulated gaze: `train` and `test` images of `height` x `width`, drawn from `seed`."""
 
     train: int = 96
     test: int = 32

@@ -51,6 +51,7 @@ class Salicon(DatasetReader):
     """Images and gaze in the SALICON layout; `train`/`test` name the annotation files where they are not found."""
 
     root: str | None = None
+    """The folder of images and annotation files."""
     edition: Literal["2014", "2015", "2017", "custom", 2014, 2015, 2017]
     """The releases differ in how gaze was detected, and numbers cannot be compared between them."""
     points: Literal["mouse", "fixations", "eye"]
@@ -58,6 +59,7 @@ class Salicon(DatasetReader):
     train: str | None = None
     test: str | None = None
     on_bad: Literal["error", "skip"] = "error"
+    """Whether an image that cannot be used ends the run, or is left out and reported."""
     title: str | None = None
     """What tables call the dataset, for gaze in this layout that is not SALICON's."""
 

@@ -15,6 +15,7 @@ def random(*shape: int) -> torch.Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
+@settings(deadline=None)
 @given(sizes, sizes)
 def test_constants_are_kept_and_nothing_is_negative(source: int, target: int) -> None:
     operator = axis_operator(source, target)
@@ -23,6 +24,7 @@ def test_constants_are_kept_and_nothing_is_negative(source: int, target: int) ->
     torch.testing.assert_close(operator.sum(1), torch.ones(target, dtype=torch.float64), rtol=0, atol=1e-12)
 
 
+@settings(deadline=None)
 @given(sizes, sizes)
 def test_an_axis_reversed_is_the_axis_reversed(source: int, target: int) -> None:
     operator = axis_operator(source, target)
@@ -72,3 +74,13 @@ def test_one_axis_up_the_other_down() -> None:
 def test_no_finer_than_leaves_coarser_axes_alone() -> None:
     maps = random(1, 2, 30, 10)
     torch.testing.assert_close(no_finer_than(maps, (15, 20)), resize(maps, (15, 10)))
+
+
+def test_training_can_use_what_prediction_asked_for_first() -> None:
+    """Kept operators must not be inference tensors, which autograd refuses."""
+    size, target = (3, 5), (37, 41)
+    with torch.inference_mode():
+        resize(torch.ones(1, *size), target)
+    maps = torch.ones(1, *size, requires_grad=True)
+    resize(maps, target).sum().backward()  # type: ignore[no-untyped-call]
+    assert maps.grad is not None
