@@ -101,7 +101,9 @@ class Page:
         from selenium.common.exceptions import WebDriverException
         from selenium.webdriver.support.ui import WebDriverWait
 
-        wait = WebDriverWait(self.browser, PATIENCE, 0.2, ignored_exceptions=[WebDriverException, LookupError, ValueError])
+        wait = WebDriverWait(
+            self.browser, PATIENCE, 0.2, ignored_exceptions=[WebDriverException, LookupError, ValueError]
+        )
         wait.until(lambda _: holds(), f"{what}; the page says: {self.text()[:2000]}")
 
     def text(self) -> str:
