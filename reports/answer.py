@@ -44,7 +44,7 @@ def _rivals(study: Study, best: Row) -> Iterator[str]:
     tests = compare(study, [(best, row) for row in others[:1]], study.by)
     if (first := tests[0]) is not None:
         yield (
-            f"It is {difference(first)} from the runner-up, {label(others[0])} ({p_in_words(first)}, "
+            f"Its difference from the runner-up, {label(others[0])}, is {difference(first)} ({p_in_words(first)}, "
             f"{first['n']} images): {_verdict(first)}."
         )
     every = [test for test in compare(study, [(best, row) for row in others], study.by) if test]
@@ -54,7 +54,7 @@ def _rivals(study: Study, best: Row) -> Iterator[str]:
 
 
 def _verdict(test: Test) -> str:
-    return "a real difference" if test["p_holm"] < DIFFERENT else "not told from no difference"
+    return "a real difference" if test["p_holm"] < DIFFERENT else "no more than chance may give"
 
 
 def comparability(studies: Sequence[Study]) -> list[str]:

@@ -125,8 +125,7 @@ def _source(study: Study) -> _Source | str:
 
 def _substitutes(wanted: int, there: int) -> str:
     if there:
-        lost = wanted - there
-        return f"Of the {wanted} best, middle and worst images {lost} were not kept as pictures; they are left out."
+        return f"Of the {wanted} best, middle and worst images {wanted - there} were not kept; they are left out."
     return "The best and worst images were not kept as pictures; shown are the best and worst of those that were."
 
 

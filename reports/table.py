@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports._board import (
-    backbone,
     has_network,
     higher_is_better,
     label,
@@ -64,41 +63,47 @@ class Table:
 
 def table(studies: Sequence[Study]) -> Table:
     """All finished cells of all runs; those of several runs are ranked together where one metric ranks all."""
-    metrics = list(dict.fromkeys(metric for study in studies for metric in study.board.metrics))
-    main = {study.by for study in studies}
+    main = list(dict.fromkeys(study.by for study in studies if study.by))
+    metrics = list(dict.fromkeys([*main, *(metric for study in studies for metric in study.board.metrics)]))
     columns = [
-        Column(metric.upper(), True, "↑" if higher_is_better(metric) else "↓", metric in main) for metric in metrics
+        Column(metric.upper(), True, "↑" if higher_is_better(metric) else "↓", len(main) == 1 and metric in main)
+        for metric in metrics
     ]
     shares = any(study.board.has_shares for study in studies)
-    columns += [Column("range %", True)] * shares + [Column("images", True), Column("own time, s", True)]
+    columns[len(main) : len(main)] = [Column("range %", True)] * shares
+    columns += [Column("own time, s", True), Column("images", True)]
     lines = [(study, row) for study in studies for row in study.board.finished]
     if len(main) == 1:
-        sign = -1 if studies[0].higher_is_better else 1
-        by = studies[0].by
+        by, sign = main[0], -1 if higher_is_better(main[0]) else 1
         lines.sort(key=lambda line: (line[1].get(by) is None, sign * (line[1].get(by) or 0)))
-    return Table(len(studies) > 1, columns, [_line(study, row, metrics, shares=shares) for study, row in lines])
+    return Table(
+        len(studies) > 1, columns, [_line(study, row, metrics, len(main), shares=shares) for study, row in lines]
+    )
 
 
-def _line(study: Study, row: Row, metrics: Sequence[str], *, shares: bool) -> Line:
+def _line(study: Study, row: Row, metrics: Sequence[str], main: int, *, shares: bool) -> Line:
     return Line(
         row["cell_key"],
         label(row),
-        list(_entries(study, row, metrics, shares=shares)),
+        _entries(study, row, metrics, main, shares=shares),
         study.name,
         row["cell_key"] == study.board.best,
         _role(study, row),
     )
 
 
-def _entries(study: Study, row: Row, metrics: Sequence[str], *, shares: bool) -> Iterator[Entry]:
-    for metric in metrics:
-        text = (score_with_interval if metric == study.by else score)(row, metric)
-        yield Entry(text, _sortable(row.get(metric)))
+def _entries(study: Study, row: Row, metrics: Sequence[str], main: int, *, shares: bool) -> list[Entry]:
+    """`main` ranking metrics come first, their share of the range after them."""
+    scores = [Entry((score_with_interval if m == study.by else score)(row, m), _sortable(row.get(m))) for m in metrics]
     if shares:
         part = share(row, study.by)
-        yield Entry(percent(row, study.by), _sortable(part), None if part is None else min(1.0, max(0.0, part)))
-    yield Entry(str(row["n_images"]), str(row["n_images"]))
-    yield Entry(f"{own_seconds(row):.1f}", repr(own_seconds(row)))
+        filled = None if part is None else min(1.0, max(0.0, part))
+        scores.insert(main, Entry(percent(row, study.by), _sortable(part), filled))
+    return [
+        *scores,
+        Entry(f"{own_seconds(row):.1f}", repr(own_seconds(row))),
+        Entry(str(row["n_images"]), str(row["n_images"])),
+    ]
 
 
 def _role(study: Study, row: Row) -> str:
@@ -113,8 +118,3 @@ def _role(study: Study, row: Row) -> str:
 
 def _sortable(value: float | None) -> str:
     return "" if value is None else repr(float(value))
-
-
-def networks(study: Study) -> list[str]:
-    """The networks that were read, best first."""
-    return list(dict.fromkeys(backbone(row) for row in study.networks))

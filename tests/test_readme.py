@@ -45,3 +45,4 @@ def test_the_costs_are_the_published_benchmarks() -> None:
     assert f"({value['matrix_over_forward_ridge_bf16']} where the network runs in bf16" in text
     sgd, bf16 = value["matrix_over_forward_sgd"], value["matrix_over_forward_sgd_bf16"]
     assert f"with two SGD losses of five epochs {sgd} ({bf16});" in text
+    assert f"Logging takes {value['mlflow_logging_s_per_cell']} s a cell" in text

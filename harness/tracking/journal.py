@@ -40,6 +40,7 @@ class Journal:
         self._inputs = dataset_inputs(run)
         self._finished: list[CellResult] = []
         self._open: str | None = None
+        self._started = 0
 
     def record(self, result: CellResult) -> str:
         """Write a finished or failed cell; returns the run's id.
@@ -90,7 +91,8 @@ class Journal:
         return {**labels, "matrices": " ".join(dict.fromkeys([*earlier.split(), self.run.matrix_id]))}
 
     def _create(self, name: str, labels: Mapping[str, str]) -> str:
-        created = self.client.create_run(self.experiment, tags=dict(labels), run_name=name)
+        self._started = _now()
+        created = self.client.create_run(self.experiment, self._started, tags=dict(labels), run_name=name)
         self._open = str(created.info.run_id)
         return self._open
 
@@ -115,7 +117,7 @@ class Journal:
             found = [p for p in found if p[0] not in reused.data.metrics or p[0] not in CURVES]
         if not (reused and reused.inputs and reused.inputs.dataset_inputs):
             self.client.log_inputs(run_id, datasets=self._inputs)
-        created = int(reused.info.start_time) if reused else _now()
+        created = int(reused.info.start_time) if reused else self._started
         with tempfile.TemporaryDirectory(prefix="salprobe-") as name:
             labels |= stage(self.run, result, Path(name), created)
             self.client.log_artifacts(run_id, name)

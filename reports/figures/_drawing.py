@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from harness.results import replace
 from reports.palette import FAINT, GRID, INK
@@ -61,8 +62,8 @@ def style() -> Iterator[None]:
     """Within it figures look alike, and do not depend on the user's own matplotlibrc."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)  # type: ignore[arg-type]
-        yield
+        with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type]  # the stub lists every key
+            yield
 
 
 def canvas(rows: int = 1, columns: int = 1, *, height: float, **how: Any) -> tuple[Figure, list[Axes]]:
@@ -70,6 +71,13 @@ def canvas(rows: int = 1, columns: int = 1, *, height: float, **how: Any) -> tup
     figure = Figure(figsize=(WIDTH, rows * height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **how)
     return figure, [axis for row in axes for axis in row]
+
+
+def key(label: str, colour: str, marker: str = "", line: str = "", *, hollow: bool = False, size: float = 5) -> Line2D:
+    """An entry of a legend; a hollow marker is filled with white."""
+    face = "white" if hollow else colour
+    how: dict[str, Any] = {"linestyle": line, "marker": marker, "markerfacecolor": face, "markersize": size}
+    return Line2D([], [], color=colour, label=label, **how)
 
 
 def save(drawn: Drawn, folder: Path) -> list[Path]:

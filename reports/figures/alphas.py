@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from reports._board import backbone, label
-from reports.figures._drawing import Drawn, canvas
+from reports.figures._drawing import Drawn, canvas, key
 from reports.palette import INK, WARNING, ordered
 from reports.study import Row, Study, by_depth
 
@@ -38,11 +37,10 @@ def alphas(study: Study) -> Drawn | None:
         _panel(axis, study, group, groups[group], looks)
     for axis in axes[len(shown) :]:
         axis.set_visible(False)
-    handles = [Line2D([], [], color=c, marker=m, label=layers) for layers, (c, m) in looks.items()]
-    ring: dict[str, Any] = {"marker": "o", "markersize": 10, "markerfacecolor": "none", "linestyle": ""}
-    handles.append(Line2D([], [], color=INK, label="chosen", **ring))
+    handles = [key(layers, colour, marker, "-") for layers, (colour, marker) in looks.items()]
+    handles.append(key("chosen", INK, "o", hollow=True, size=10))
     if any(_at_edge(study, row) for row in rows):
-        handles.append(Line2D([], [], color=WARNING, label="chosen at the edge of the grid", **ring))
+        handles.append(key("chosen at the edge of the grid", WARNING, "o", hollow=True, size=10))
     figure.legend(handles=handles, loc="outside lower center", ncols=5)
     caption = (
         "Squared error on training images left out in cross-validation, relative to each curve's smallest; rings mark "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -11,7 +10,7 @@ from matplotlib.lines import Line2D
 from reports._board import interval, score, score_with_interval
 from reports._pairs import difference
 from reports.comparisons import compare, p_in_words
-from reports.figures._drawing import Drawn, canvas
+from reports.figures._drawing import Drawn, canvas, key
 from reports.palette import FAINT, LOW_LEVEL, PRETRAINED, UNTRAINED
 from reports.study import Row, Study, by_depth, is_pixels, is_random
 
@@ -98,15 +97,14 @@ def _dot(axis: Axes, row: Row, y: int, by: str) -> None:
 
 
 def _legend(study: Study, untrained: bool, pixels: bool) -> list[Line2D]:
-    entries = [Line2D([], [], linestyle="", marker="o", color=PRETRAINED, label="trained")]
+    entries = [key("trained", PRETRAINED, "o")]
     if untrained:
-        look: dict[str, Any] = {"marker": "s", "color": UNTRAINED, "markerfacecolor": "white"}
-        entries.append(Line2D([], [], linestyle="", label="untrained", **look))
+        entries.append(key("untrained", UNTRAINED, "s", hollow=True))
     if pixels:
-        entries.append(Line2D([], [], color=LOW_LEVEL, label="pixels alone, the best such cell"))
+        entries.append(key("pixels alone, with the same probe", LOW_LEVEL, line="-"))
     bounds = [f"{which} ({bound['probe']})" for which in ("floor", "ceiling") if (bound := study.bound(which))]
     if bounds:
-        entries.append(Line2D([], [], color=FAINT, linestyle=":", label=" and ".join(bounds)))
+        entries.append(key(" and ".join(bounds), FAINT, line=":"))
     return entries
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -11,13 +9,16 @@ from matplotlib.patches import Patch
 
 from reports._board import label
 from reports.comparisons import scores_of
-from reports.figures._drawing import Drawn, canvas
+from reports.figures._drawing import Drawn, canvas, key
 from reports.palette import CEILING, FLOOR, PRETRAINED
 from reports.study import Row, Study
 
 BINS = 24
 CLIP = (0.5, 99.5)
 """Percentiles between which the bins lie: a few extreme images would leave no room for the others."""
+
+LOOKS = {"floor": (FLOOR, "--"), "ceiling": (CEILING, "-")}
+"""(colour, line) of the outlines."""
 
 
 def distributions(study: Study) -> Drawn | None:
@@ -48,26 +49,20 @@ def _histogram(axis: Axes, study: Study, metric: str, best: Row, bounds: dict[st
     others = {which: np.array(list(scores_of(study, row, metric).values())) for which, row in bounds.items()}
     every = np.concatenate([own, *others.values()])
     low, high = np.percentile(every, CLIP)
-    edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
-    axis.hist(np.clip(own, edges[0], edges[-1]), list(edges), color=PRETRAINED, alpha=0.45)
+    edges = np.linspace(low, high if high > low else low + 1, BINS + 1).tolist()
+    axis.hist(np.clip(own, edges[0], edges[-1]), edges, color=PRETRAINED, alpha=0.45)
     axis.axvline(own.mean(), color=PRETRAINED, linewidth=1.6)
     for which, values in others.items():
+        colour, dash = LOOKS[which]
         clipped = np.clip(values, edges[0], edges[-1])
-        axis.hist(clipped, list(edges), histtype="step", linewidth=1.2, **_outline(which))
+        axis.hist(clipped, edges, histtype="step", color=colour, linestyle=dash, linewidth=1.2)
     axis.set_title(metric.upper())
     axis.grid(visible=False, axis="x")
 
 
 def _legend(best: Row, bounds: dict[str, Row]) -> list[Patch | Line2D]:
-    handles: list[Patch | Line2D] = [Patch(color=PRETRAINED, alpha=0.45, label=label(best))]
-    for which, row in bounds.items():
-        handles.append(Line2D([], [], label=f"{which}: {row['probe']}", **_outline(which)))
-    return handles
-
-
-def _outline(which: str) -> dict[str, Any]:
-    """How the floor's and the ceiling's histograms are drawn."""
-    return {"color": FLOOR, "linestyle": "--"} if which == "floor" else {"color": CEILING, "linestyle": "-"}
+    outlines = [key(f"{which}: {row['probe']}", LOOKS[which][0], line=LOOKS[which][1]) for which, row in bounds.items()]
+    return [Patch(color=PRETRAINED, alpha=0.45, label=label(best)), *outlines]
 
 
 def _alt(study: Study, metrics: list[str], best: Row, bounds: dict[str, Row]) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from reports._board import interval, label, score, score_with_interval
-from reports.figures._drawing import Drawn, canvas
+from reports.figures._drawing import Drawn, canvas, key
 from reports.palette import CEILING, FAINT, FLOOR, INK, LOW_LEVEL, styles
 from reports.study import Row, Study, by_depth, depth, is_pixels, is_random
 
@@ -88,8 +87,7 @@ def _draw(axis: Axes, panel: Panel, looks: dict[str, tuple[str, str]], *, named:
         ends = [interval(row, by) or (value, value) for row, value in zip(rows, y, strict=True)]
         low = [max(0.0, value - end) for value, (end, _) in zip(y, ends, strict=True)]
         high = [max(0.0, end - value) for value, (_, end) in zip(y, ends, strict=True)]
-        how: dict[str, Any] = {"fmt": marker, "color": colour, "markerfacecolor": fill, "elinewidth": 1.1, "capsize": 0}
-        axis.errorbar(x, y, yerr=[low, high], **how)
+        axis.errorbar(x, y, yerr=[low, high], fmt=marker, color=colour, markerfacecolor=fill, elinewidth=1.1)
     _mark_best(axis, panel, step, lines)
     _frame(axis, panel, named=named, run=run)
 
@@ -131,8 +129,9 @@ def _mark_best(axis: Axes, panel: Panel, step: float, lines: dict[tuple[str, str
 def _frame(axis: Axes, panel: Panel, *, named: bool, run: bool) -> None:
     places = panel.places
     crowded = len(places) > 7 or max(map(len, places)) > 12
-    turned: dict[str, Any] = {"rotation": 60, "ha": "right"} if crowded else {}
-    axis.set_xticks(list(places.values()), list(places), **turned)
+    axis.set_xticks(list(places.values()), list(places))
+    if crowded:
+        axis.tick_params("x", labelrotation=60)
     single = [places[str(row["layers"])] for row in panel.rows if depth(row) is not None]
     if max(places.values()) > max(single):
         first = min(x for x in places.values() if x > max(single))
@@ -150,14 +149,8 @@ def _legend(panels: Sequence[Panel], looks: dict[str, tuple[str, str]]) -> list[
         for (weights, probe), rows in _lines(panel).items():
             colour, marker = looks[probe]
             untrained = is_random(rows[0])
-            style: dict[str, Any] = {
-                "color": colour,
-                "marker": marker,
-                "markerfacecolor": "white" if untrained else colour,
-            }
-            handles[f"{weights} · {probe}"] = Line2D(
-                [], [], linestyle="--" if untrained else "-", label=f"{weights} · {probe}", **style
-            )
+            name = f"{weights} · {probe}"
+            handles[name] = key(name, colour, marker, "--" if untrained else "-", hollow=untrained)
     return list(handles.values())
 
 

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from reports._board import label
 from reports._pairs import DIFFERENT, difference, p_value
 from reports.comparisons import Test, both, compare, p_in_words
-from reports.figures._drawing import Drawn, canvas
+from reports.figures._drawing import Drawn, canvas, key
 from reports.palette import FAINT, PRETRAINED, UNTRAINED, styles
 from reports.study import Row, Study, by_depth, is_random
 
@@ -132,11 +132,8 @@ def _scatter(axis: Axes, study: Study, loss: str, match: Match) -> None:
 
 
 def _legend(looks: dict[str, tuple[str, str]]) -> list[Line2D]:
-    handles = [Line2D([], [], linestyle="", color=c, marker=m, label=weights) for weights, (c, m) in looks.items()]
-    return [
-        *handles,
-        Line2D([], [], linestyle="", color=FAINT, marker="o", markerfacecolor="white", label="open: p (Holm) ≥ 0.05"),
-    ]
+    handles = [key(weights, colour, marker) for weights, (colour, marker) in looks.items()]
+    return [*handles, key("open: p (Holm) ≥ 0.05", FAINT, "o", hollow=True)]
 
 
 def _caption(study: Study, by_loss: dict[str, list[Match]]) -> str:

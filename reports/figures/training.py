@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from reports._board import backbone, label
-from reports.figures._drawing import Drawn, canvas
+from reports.figures._drawing import Drawn, canvas, key
 from reports.palette import ordered
 from reports.study import Row, Study, by_depth
 
@@ -34,7 +33,7 @@ def training(study: Study) -> Drawn | None:
         _panel(axis, study, group, groups[group], looks)
     for axis in axes[len(shown) :]:
         axis.set_visible(False)
-    handles = [Line2D([], [], color=c, marker=m, label=layers) for layers, (c, m) in looks.items()]
+    handles = [key(layers, colour, marker, "-") for layers, (colour, marker) in looks.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=6)
     left_out = f" {len(groups) - len(shown)} further groups of cells are not shown." if len(groups) > len(shown) else ""
     caption = "Markers: mean loss of an epoch on the training images. Thin lines: single steps, averaged over a few."

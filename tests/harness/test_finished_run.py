@@ -15,8 +15,8 @@ from harness.finished_run import FinishedRun, read_run
 from harness.plan import make_plan
 from harness.progress import Silent
 from harness.recipe import parse_recipe
-from harness.results import CellResult, RunRecord
 from harness.run import run
+from tests.harness.small_run import Told
 from tests.harness.test_run import TINY
 
 SMALL: dict[str, Any] = {
@@ -36,31 +36,14 @@ SMALL: dict[str, Any] = {
 }
 
 
-class Memory:
-    """An observer that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.record: RunRecord
-        self.results: list[CellResult] = []
-
-    def started(self, run: RunRecord) -> None:
-        self.record = run
-
-    def cell_ended(self, result: CellResult) -> None:
-        self.results.append(result)
-
-    def ended(self, status: str) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
-def told_and_read(tmp_path_factory: pytest.TempPathFactory) -> tuple[Memory, FinishedRun]:
-    memory = Memory()
+def told_and_read(tmp_path_factory: pytest.TempPathFactory) -> tuple[Told, FinishedRun]:
+    memory = Told()
     outcome = run(make_plan(parse_recipe(SMALL)), tmp_path_factory.mktemp("run"), Silent(), [memory])
     return memory, read_run(outcome.folder)
 
 
-def test_a_run_is_what_its_observers_were_told(told_and_read: tuple[Memory, FinishedRun]) -> None:
+def test_a_run_is_what_its_observers_were_told(told_and_read: tuple[Told, FinishedRun]) -> None:
     memory, found = told_and_read
     assert json.dumps(dataclasses.asdict(found.record), default=str) == json.dumps(
         dataclasses.asdict(memory.record), default=str
@@ -69,7 +52,7 @@ def test_a_run_is_what_its_observers_were_told(told_and_read: tuple[Memory, Fini
     assert [result.key for result in found.results] == [result.key for result in memory.results]
 
 
-def test_every_cell_is_as_it_was_told(told_and_read: tuple[Memory, FinishedRun]) -> None:
+def test_every_cell_is_as_it_was_told(told_and_read: tuple[Told, FinishedRun]) -> None:
     memory, found = told_and_read
     for told, read in zip(memory.results, found.results, strict=True):
         assert (read.label, read.status, read.error, read.weights) == (
@@ -91,14 +74,14 @@ def test_every_cell_is_as_it_was_told(told_and_read: tuple[Memory, FinishedRun])
         assert str(list(read.per_image)) == str(list(told.per_image))
 
 
-def test_depth_counts_blocks_where_a_backbone_says_so(told_and_read: tuple[Memory, FinishedRun]) -> None:
+def test_depth_counts_blocks_where_a_backbone_says_so(told_and_read: tuple[Told, FinishedRun]) -> None:
     depths = {(r.cell.backbone, r.cell.layer_set): r.cell.depth for r in told_and_read[1].results}
     assert depths["resnet50", "layer1"] == 3
     assert depths["resnet50", "layer1.0"] == 1
     assert depths["resnet50", "layer1+layer2"] is None
 
 
-def test_layer_shares_are_told_of_cells_with_several_layers(told_and_read: tuple[Memory, FinishedRun]) -> None:
+def test_layer_shares_are_told_of_cells_with_several_layers(told_and_read: tuple[Told, FinishedRun]) -> None:
     shares = {
         r.cell.layer_set: r.info.get("layer_shares") for r in told_and_read[1].results if r.cell.probe_label == "ridge"
     }
