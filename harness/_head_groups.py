@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from harness.losses import LOSSES, START, Loss
+from harness.losses import LOSSES, SOFTMAX, START, WANTED, Loss, Wanted
 from harness.types import LayerSpec, Size
 
 if TYPE_CHECKING:
@@ -90,6 +90,10 @@ class Group(ABC):
     def size(self, grid: Size) -> Size:
         """The raster of its maps for images with that fitting grid."""
 
+    def target(self, grid: Size) -> tuple[Size, Wanted]:
+        """What its maps are compared with for images with that fitting grid."""
+        return self.size(grid), WANTED[self.training.loss]
+
     def loss(self, maps: Float[Tensor, "b heads h w"], target: Float[Tensor, "b h w"]) -> Float[Tensor, ""]:
         """What to differentiate: these images' share in the mini-batch's loss, all heads together."""
         per_head = LOSSES[self.training.loss](maps, target[:, None]).sum(0) / self.training.images_per_step
@@ -151,7 +155,7 @@ class LinearGroup(Group):
             self.weights[layer.name] = torch.zeros(len(self.rows[layer.name]), layer.channels, device=device)
         self.bias = torch.full((len(runs),), START[self.training.loss], device=device)
         # a softmax does not see a common bias: left free, Adam would walk it on rounding noise
-        free = [] if self.training.loss == "kl" else [self.bias]
+        free = [] if self.training.loss in SOFTMAX else [self.bias]
         self._start([*self.weights.values(), *free])
         for row, run in enumerate(runs):
             run.bias = self.bias.detach()[row]

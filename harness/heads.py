@@ -9,7 +9,7 @@ scale; every following pass is an epoch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from itertools import pairwise
 from typing import ClassVar
 
@@ -21,8 +21,10 @@ from harness._head_groups import Group, LinearGroup, LinearHead, MapGroup, MapHe
 from harness._probe import Consumer
 from harness._stacked_maps import LinearStack, pooled
 from harness.channel_scale import ChannelScale
+from harness.losses import Wanted
 from harness.types import Batch, Size
 
+Targets = Mapping[tuple[Size, Wanted], Tensor]
 __all__ = ["HeadBank", "LinearHead", "MapHead", "Running", "Training"]
 
 
@@ -78,12 +80,12 @@ class HeadBank(Consumer):
         if turns[0] < self._closed or turns[-1] >= self.n_images:
             raise ValueError(f"turns {turns} after {self._closed} of {self.n_images} images: out of turn")
         self._seen += len(batch)
-        targets = {size: batch.target(size).double() for size in {group.size(batch.grid) for group in self._active}}
+        targets = _targets(batch, {group.target(batch.grid) for group in self._active})
         for start, stop in self._pieces(turns):
             self._close(turns[start])
             self._backward(
                 {name: x[start:stop] for name, x in batch.features.items()},
-                {size: target[start:stop] for size, target in targets.items()},
+                {wanted: target[start:stop] for wanted, target in targets.items()},
                 batch.grid,
             )
 
@@ -131,10 +133,16 @@ class HeadBank(Consumer):
                 group.step(math.ceil(self.n_images / group.training.images_per_step))
         self._closed = until
 
-    def _backward(self, features: Mapping[str, Tensor], targets: Mapping[Size, Tensor], grid: Size) -> None:
+    def _backward(self, features: Mapping[str, Tensor], targets: Targets, grid: Size) -> None:
         linear = zip(self._stack.groups, self._stack.maps(features, grid), strict=True)
-        losses = [group.loss(maps, targets[grid]) for group, maps in linear]
+        losses = [group.loss(maps, targets[group.target(grid)]) for group, maps in linear]
         averages = pooled(features, self._pooled_layers, self.scale)
-        losses += [group.loss(group.maps(averages), targets[group.grid]) for group in self._maps]
+        losses += [group.loss(group.maps(averages), targets[group.target(grid)]) for group in self._maps]
         if losses:
             torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+
+
+def _targets(batch: Batch, wanted: Collection[tuple[Size, Wanted]]) -> Targets:
+    """Each on its raster, mean 1 an image, float64."""
+    made = {"density": batch.target, "fixations": batch.fixations_on}
+    return {(size, kind): made[kind](size).double() for size, kind in wanted}

@@ -110,6 +110,18 @@ class Batch:
         mean = averaged.mean(dim=(1, 2), keepdim=True)
         return (averaged / torch.where(mean > 0, mean, 1)).float()
 
+    def fixations_on(self, grid: Size | None = None) -> Float[Tensor, "b gh gw"]:
+        """How many fixations fall on each cell of `grid`, not blurred, scaled to mean 1 an image (0 without points)."""
+        rows, cols = grid or self.grid
+        made = []
+        for points in self.points:
+            row = points.row.astype(np.int64) * rows // self.size[0]
+            col = points.col.astype(np.int64) * cols // self.size[1]
+            made.append(np.bincount(row * cols + col, minlength=rows * cols).reshape(rows, cols))
+        counts = torch.from_numpy(np.stack(made)).to(self.device, torch.float32)
+        mean = counts.mean(dim=(1, 2), keepdim=True)
+        return counts / torch.where(mean > 0, mean, 1)
+
     def with_points(self, points: tuple[Points, ...]) -> Batch:
         """The same images with other gaze."""
         return replace(self, points=points)

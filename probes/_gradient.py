@@ -10,14 +10,16 @@ from torch import Tensor
 
 from harness import Context
 from harness.heads import HeadBank, LinearHead, MapHead, Running, Training
+from harness.losses import SOFTMAX, Loss
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientSettings:
     """The fields that describe mini-batch training."""
 
-    loss: Literal["mse", "kl"] = "mse"
-    """mse: squared error of the density (mean 1 an image). kl: KL(density || softmax of the map), in nats."""
+    loss: Loss = "mse"
+    """mse: squared error of the density (mean 1 an image). kl: KL(density || softmax of the map), in nats. nll: mean
+    negative log-likelihood of a fixation under the softmax, as the linear layer of DeepGaze I is trained."""
     epochs: int = 10
     """Passes over the training images, after the one that measures the features' scale."""
     learning_rate: float = 3e-3
@@ -64,6 +66,11 @@ def raw_units(bank: HeadBank, run: Running[LinearHead] | Running[MapHead]) -> tu
     if not all(torch.isfinite(t).all() for t in (bias, *weights.values())):
         raise FloatingPointError("training diverged (non-finite weights): lower learning_rate")
     return weights, bias
+
+
+def link(settings: GradientSettings) -> str:
+    """What a trained map goes through: maps of a softmax loss are exponentiated, as the loss did."""
+    return "exp" if settings.loss in SOFTMAX else "identity"
 
 
 def training_info(run: Running[LinearHead] | Running[MapHead]) -> dict[str, Any]:

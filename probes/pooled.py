@@ -13,7 +13,7 @@ from harness.heads import MapHead
 from harness.normal_equations import NormalEquations, add_up, cross_validate, solver_bytes
 from harness.readout import MapReadout
 from harness.types import Batch, LayerSpec, Size
-from probes._gradient import GradientSettings, raw_units, shared_bank, training_info
+from probes._gradient import GradientSettings, link, raw_units, shared_bank, training_info
 from probes._moments import sweep_info
 from probes.ridge import ALPHAS
 
@@ -125,5 +125,4 @@ class PooledSGDTrainer(Trainer):
     def readout(self) -> MapReadout:
         """The head in the features' own units."""
         weights, bias = raw_units(self.bank, self.run)
-        link = "exp" if self.settings.loss == "kl" else "identity"
-        return MapReadout(bias.float(), weights, link=link, info=training_info(self.run))
+        return MapReadout(bias.float(), weights, link=link(self.settings), info=training_info(self.run))

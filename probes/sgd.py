@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness import Context, Probe, Trainer, probe
 from harness.heads import LinearHead
 from harness.readout import LinearReadout
-from probes._gradient import GradientSettings, raw_units, shared_bank, training_info
+from probes._gradient import GradientSettings, link, raw_units, shared_bank, training_info
 
 
 @probe("sgd")
@@ -35,7 +35,6 @@ class SGDTrainer(Trainer):
         self.run = self.bank.add_linear(LinearHead(context.layers), settings.training())
 
     def readout(self) -> LinearReadout:
-        """The head in the features' own units; a KL-trained map is exponentiated, as its loss did."""
+        """The head in the features' own units; maps of a softmax loss are exponentiated, as it did."""
         weights, bias = raw_units(self.bank, self.run)
-        link = "exp" if self.settings.loss == "kl" else "identity"
-        return LinearReadout(weights, bias.item(), link=link, info=training_info(self.run))
+        return LinearReadout(weights, bias.item(), link=link(self.settings), info=training_info(self.run))

@@ -133,8 +133,21 @@ def one_loss(
             maps = maps + torch.einsum("c,chw->hw", x[0].mean((1, 2)), now.weights[name])
         else:
             maps = maps + torch.einsum("chw,c->hw", resize(x[0], size), now.weights[name])
+    if training.loss == "nll":
+        return fixation_by_fixation(maps, one)
     target = one.target(size)[0].double()
     if training.loss == "mse":
         return torch.nn.functional.mse_loss(maps, target)
     goal = target.flatten() / target.numel()
     return torch.nn.functional.kl_div(maps.flatten().log_softmax(0), goal, reduction="sum")
+
+
+def fixation_by_fixation(logits: Tensor, one: Batch) -> Tensor:
+    """The mean of -log p over the fixations, each looked up in the cell it falls on."""
+    points, (height, width) = one.points[0], logits.shape
+    log_p = logits.flatten().log_softmax(0).view(height, width)
+    found = [
+        -log_p[int(row * height // one.size[0]), int(col * width // one.size[1])]
+        for row, col in zip(points.row.tolist(), points.col.tolist(), strict=True)
+    ]
+    return torch.stack(found).mean() if found else 0 * log_p.sum()

@@ -28,6 +28,7 @@ MIX: Heads = [
     (LinearHead(LAYERS), training()),
     (LinearHead(LAYERS[:1]), training()),
     (LinearHead(LAYERS[1:]), training(loss="kl")),
+    (LinearHead(LAYERS), training(loss="nll")),
     (LinearHead(LAYERS), training(loss="kl", epochs=4, learning_rate=0.2, images_per_step=3)),
     (LinearHead(LAYERS[:1]), training(optimiser="sgd", weight_decay=0.1, images_per_step=1)),
     (MapHead(LAYERS[1:], (4, 5)), training(weight_decay=0.01)),
@@ -51,7 +52,7 @@ def kinds() -> st.SearchStrategy[LinearHead | MapHead]:
 def trainings() -> st.SearchStrategy[Training]:
     return st.builds(
         Training,
-        loss=st.sampled_from(["mse", "kl"]),
+        loss=st.sampled_from(["mse", "kl", "nll"]),
         epochs=st.integers(1, 3),
         learning_rate=st.sampled_from([0.01, 0.05]),
         images_per_step=st.integers(1, 5),

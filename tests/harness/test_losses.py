@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import kl_div, mse_loss
 
-from harness.losses import kl, mse
+from harness.losses import kl, mse, nll
 
 
 def test_losses_against_torch() -> None:
@@ -22,6 +22,18 @@ def test_losses_against_torch() -> None:
 def test_many_maps_an_image_are_many_losses() -> None:
     generator = torch.Generator().manual_seed(1)
     maps, target = torch.randn(3, 2, 4, 5, generator=generator), torch.rand(3, 4, 5, generator=generator)
-    for loss in (mse, kl):
+    for loss in (mse, kl, nll):
         each = torch.stack([loss(maps[:, i], target) for i in range(2)], dim=1)
         torch.testing.assert_close(loss(maps, target[:, None]), each)
+
+
+def test_likelihood_and_divergence_differ_by_the_entropy_of_the_fixations() -> None:
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(3, 4, 5, generator=generator)
+    counts = torch.randint(0, 4, (3, 4, 5), generator=generator).float()
+    counts[2] = 0
+    target = counts / counts.mean((1, 2), keepdim=True).clamp(min=1e-9)
+    share = target.flatten(1) / 20
+    entropy = -torch.special.xlogy(share, share).sum(1)
+    torch.testing.assert_close(nll(logits, target), kl(logits, target) + entropy)
+    assert nll(logits, target)[2] == 0
