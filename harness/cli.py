@@ -105,21 +105,37 @@ def ui_command(
     out: Out = Path("results"),
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
 ) -> None:
-    """Start the MLflow UI on the store of a results folder."""
+    """Start the MLflow UI on the store of a results folder, with a link for every matrix in it."""
     from harness import commands
 
     sys.exit(commands.start_ui(out, port))
+
+
+@app.command("track")
+def track_command(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of runs, e.g. results/osie.")],
+    uri: Annotated[
+        str | None, typer.Option(help="The MLflow store or server; by default where the run would have logged.")
+    ] = None,
+) -> None:
+    """Log finished runs to MLflow, from their files: what was not written, or another store."""
+    from harness import commands
+
+    commands.track(folders, uri)
 
 
 @app.command("report")
 def report_command(
     folders: Annotated[list[Path], typer.Argument(help="Folders of runs, e.g. results/osie.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the report goes.")] = Path("report"),
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="METRIC", help="Rank cells and images by it; else as the recipe says.")
+    ] = None,
 ) -> None:
-    """Write the leaderboard of one or several runs as CSV and Markdown."""
+    """Write one page that shows one or several runs (index.html), their leaderboard and every figure as files."""
     from harness import commands
 
-    commands.write_report(folders, out)
+    commands.write_report(folders, out, by)
 
 
 @app.command("score")

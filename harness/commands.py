@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from harness.recipe import load_recipe
 from harness.registry import Registry
 from harness.run import read_split, run
 from harness.score import Scoring, label_for, plan_for
-from harness.tracking import MlflowObserver, ui_command, ui_environment
+from harness.tracking import MlflowObserver
 from harness.units import gib
 
 REPORTS: Registry[Callable[..., Any]] = Registry("report", "salprobe.reports")
@@ -67,6 +66,8 @@ def _run(plan: Plan, out: Path) -> int:
         return CELLS_FAILED
     if tracker and tracker.error is not None:
         console.print(f"MLflow was not written ({tracker.error}); the results above are complete", style="yellow")
+        later = f"log them later: {_command()} track {outcome.folder}"
+        console.print(later, soft_wrap=True, highlight=False, markup=False)
         return TrackingError.exit_code
     return OK
 
@@ -118,18 +119,27 @@ def export_maps(folder: Path, cell: str, format: str, out: Path, overrides: Sequ
 
 def start_ui(out: Path, port: int) -> int:
     """Run the MLflow UI in the foreground until it is stopped; raises TrackingError where there is no store."""
-    command = ui_command(out, port)
-    Console().print(f"MLflow UI on http://127.0.0.1:{port} (stop it with Ctrl-C)", highlight=False)
-    try:
-        return subprocess.call(command, env=ui_environment())
-    except KeyboardInterrupt:
-        return OK
+    from harness.tracking import ui
+
+    return ui.start_ui(out, port, Console())
 
 
-def write_report(folders: Sequence[Path], out: Path) -> None:
-    """Write the leaderboard of these runs and say where it is."""
-    for path in REPORTS.get("leaderboard")(folders, out):
-        Console().print(str(path), soft_wrap=True, highlight=False)
+def track(folders: Sequence[Path], uri: str | None) -> None:
+    """Log finished runs to MLflow and say where they are."""
+    from harness.tracking.later import track_folders
+
+    console = Console()
+    for done in track_folders(folders, uri, progress_for(console)):
+        words = f"{done.folder}: {done.cells} cells are in {done.uri}"
+        console.print(words, soft_wrap=True, highlight=False, markup=False)
+    if uri is None:
+        console.print(f"open the MLflow UI: {_command()} ui --out {folders[0].parent}", soft_wrap=True, highlight=False)
+
+
+def write_report(folders: Sequence[Path], out: Path, by: str | None) -> None:
+    """Write the report of these runs and say where its files are."""
+    for path in REPORTS.get("report")(folders, out, by):
+        Console().print(str(path), soft_wrap=True, highlight=False, markup=False)
 
 
 def _command() -> str:

@@ -47,6 +47,7 @@ def processes() -> Iterator[None]:
         ) from error
     try:
         yield
+        dist.barrier()  # who leaves first would pull the rug from under messages that are still on their way
     except RuntimeError as error:
         if not _is_loss_of_a_peer(error):
             raise

@@ -61,11 +61,15 @@ class FinishedRun:
 
 def read_run(folder: Path) -> FinishedRun:
     """Everything in a results folder; raises ResultsError where part of it is missing or not readable."""
+    return FinishedRun(read_record(folder), read_results(folder))
+
+
+def read_results(folder: Path) -> list[CellResult]:
+    """The cells alone, as far as their own files are there; raises ResultsError without the tables."""
     records = read_cells(folder).to_dict("records")
     rows: list[Row] = [{str(k): None if v != v else v for k, v in record.items()} for record in records]
     scores = dict(_per_image(folder))
-    results = [_result(folder, row, scores.get(row["cell_key"], PerImage())) for row in rows]
-    return FinishedRun(read_record(folder), results)
+    return [_result(folder, row, scores.get(row["cell_key"], PerImage())) for row in rows]
 
 
 def read_record(folder: Path) -> RunRecord:
@@ -137,7 +141,7 @@ def _document(path: Path) -> Row:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ResultsError(f"cannot read {path}: {error}") from error
+        raise ResultsError(f"cannot read {path} ({error}); is it the folder of a run?") from error
     if not isinstance(document, dict):
         raise ResultsError(f"{path} is not what a run writes")
     return document

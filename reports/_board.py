@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import yaml
 
 from harness.cells import NO_BACKBONE
-from harness.errors import SalprobeError
+from harness.errors import ResultsError, SalprobeError
 from harness.results import RECIPE, interval_columns, read_cells, share_columns
 from reports._pairs import read_tests
 
@@ -49,14 +50,26 @@ class Board:
         return any(share(row, self.by) is not None for row in self.finished)
 
 
-def read_board(folder: Path) -> Board:
-    """The cells of a results folder; raises ResultsError where there are none."""
+def read_boards(folders: Sequence[Path], by: str | None = None) -> dict[str, Board]:
+    """Boards by the folder's name, with the parent's where two are called the same; raises ResultsError."""
+    paths = list(dict.fromkeys(folder.resolve() for folder in folders))
+    names = [path.name for path in paths]
+    return {
+        path.name if names.count(path.name) == 1 else f"{path.parent.name}/{path.name}": read_board(path, by)
+        for path in paths
+    }
+
+
+def read_board(folder: Path, by: str | None = None) -> Board:
+    """The cells of a results folder, ranked by `by` or else the recipe's metric; raises ResultsError."""
     frame = read_cells(folder)
     metrics = [name for name in frame.columns if _is_metric(name)]
-    recipe = _recipe(folder)
-    by = next((name for name in (recipe.get("compare"), "cc", *metrics) if name in metrics), None)
+    if by is not None and by not in metrics:
+        raise ResultsError(f"{folder} has no metric {by!r} to rank by; it has {', '.join(metrics) or 'none'}")
+    recipe = read_recipe(folder)
+    by = next((name for name in (by, recipe.get("compare"), "cc", *metrics) if name in metrics), None)
     if by is not None:
-        frame = frame.sort_values(by, ascending=not _higher_is_better(by), na_position="last", kind="stable")
+        frame = frame.sort_values(by, ascending=not higher_is_better(by), na_position="last", kind="stable")
     rows = [_plain(row) for row in frame.to_dict("records")]
     finished = [row for row in rows if row["status"] == "finished"]
     best = next((row["cell_key"] for row in finished if has_network(row) and by and row[by] is not None), None)
@@ -81,6 +94,12 @@ def label(row: dict[str, Any]) -> str:
     return f"{backbone(row)} · {row['layers']} · {row['probe']}" if has_network(row) else str(row["probe"])
 
 
+def interval(row: dict[str, Any], metric: str) -> tuple[float, float] | None:
+    """The 95 % interval of the mean, if it is known."""
+    low, high = (row.get(name) for name in interval_columns(metric))
+    return None if low is None or high is None else (float(low), float(high))
+
+
 def score(row: dict[str, Any], metric: str) -> str:
     """ "0.713", or a dash."""
     return "–" if row.get(metric) is None else f"{row[metric]:.3f}"
@@ -88,8 +107,8 @@ def score(row: dict[str, Any], metric: str) -> str:
 
 def score_with_interval(row: dict[str, Any], metric: str) -> str:
     """ "0.713 [0.698, 0.727]", as far as it is known."""
-    low, high = (row.get(name) for name in interval_columns(metric))
-    return score(row, metric) + ("" if low is None or high is None else f" [{low:.3f}, {high:.3f}]")
+    ends = interval(row, metric)
+    return score(row, metric) + ("" if ends is None else f" [{ends[0]:.3f}, {ends[1]:.3f}]")
 
 
 def share(row: dict[str, Any], metric: str | None) -> float | None:
@@ -125,7 +144,8 @@ def _is_metric(name: str) -> bool:
     )
 
 
-def _higher_is_better(metric: str) -> bool:
+def higher_is_better(metric: str) -> bool:
+    """As the metric says; True for one that is not installed here."""
     if metric == "cc":
         return True
     from harness.metric_registry import METRICS
@@ -141,7 +161,8 @@ def _plain(row: dict[Any, Any]) -> dict[str, Any]:
     return {str(name): None if value != value else value for name, value in row.items()}
 
 
-def _recipe(folder: Path) -> dict[str, Any]:
+def read_recipe(folder: Path) -> dict[str, Any]:
+    """The recipe as it was run; empty where it cannot be read."""
     try:
         document = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.results import RECIPE, RUN, interval_columns, replace, share_columns
+from harness.results import RECIPE, interval_columns, replace, share_columns
 from reports._board import (
     Board,
     backbone,
@@ -15,18 +14,17 @@ from reports._board import (
     label,
     own_seconds,
     percent,
-    read_board,
     score,
     score_with_interval,
 )
 from reports._pairs import against, difference, p_value
+from reports.provenance import facts
 
 
-def write_leaderboard(folders: Sequence[Path], out: Path) -> list[Path]:
-    """Write both files into `out`; several folders are told apart by a `run` column. Raises ResultsError."""
+def write_leaderboard(boards: Mapping[str, Board], out: Path) -> list[Path]:
+    """Write both files into `out`; several runs are told apart by a `run` column."""
     import pandas as pd
 
-    boards = {name: read_board(folder) for name, folder in _named(folders).items()}
     table, page = out / "leaderboard.csv", out / "leaderboard.md"
     out.mkdir(parents=True, exist_ok=True)
     rows = [row for name, board in boards.items() for row in _rows(name, board)]
@@ -35,13 +33,6 @@ def write_leaderboard(folders: Sequence[Path], out: Path) -> list[Path]:
     replace(table, pd.DataFrame(rows).to_csv(index=False).encode())
     replace(page, ("\n".join(_page(boards)) + "\n").encode())
     return [table, page]
-
-
-def _named(folders: Sequence[Path]) -> dict[str, Path]:
-    """Folders by name, with the parent's where two are called the same."""
-    paths = list(dict.fromkeys(folder.resolve() for folder in folders))
-    names = [path.name for path in paths]
-    return {path.name if names.count(path.name) == 1 else f"{path.parent.name}/{path.name}": path for path in paths}
 
 
 def _rows(name: str, board: Board) -> Iterator[dict[str, Any]]:
@@ -62,7 +53,7 @@ def _rows(name: str, board: Board) -> Iterator[dict[str, Any]]:
         }
 
 
-def _page(boards: dict[str, Board]) -> Iterator[str]:
+def _page(boards: Mapping[str, Board]) -> Iterator[str]:
     datasets = " and ".join(dict.fromkeys(board.dataset for board in boards.values()))
     yield from (f"# {' and '.join(dict.fromkeys(b.recipe for b in boards.values()))} on {datasets}", "")
     if "synthetic" in datasets:
@@ -83,7 +74,7 @@ def _page(boards: dict[str, Board]) -> Iterator[str]:
         yield from _provenance(name, board)
 
 
-def _table(boards: dict[str, Board]) -> Iterator[str]:
+def _table(boards: Mapping[str, Board]) -> Iterator[str]:
     named = len(boards) > 1
     metrics = list(dict.fromkeys(metric for board in boards.values() for metric in board.metrics))
     texts = [*(["run"] if named else []), "backbone/weights", "layers", "probe"]
@@ -123,37 +114,10 @@ def _paired(board: Board, heading: str) -> Iterator[str]:
 
 
 def _provenance(name: str, board: Board) -> Iterator[str]:
-    about = _read_json(board.folder / RUN)
-    dataset, environment = about.get("dataset", {}), about.get("environment", {})
-    facts = {
-        "recipe": board.recipe,
-        "dataset": ", ".join(str(dataset[key]) for key in ("name", "edition", "points") if key in dataset),
-        "test images": _digest(dataset.get("test", {}).get("digest")),
-        "training images": _digest(dataset.get("train", {}).get("digest")),
-        "weights": ", ".join(_weights(board)),
-        "versions": ", ".join(f"{name} {v}" for name, v in environment.get("packages", {}).items() if v),
-        "python": environment.get("python"),
-        "commit": _commit(environment),
-        "accelerator": environment.get("accelerator"),
-    }
     yield ""
-    yield "Made from " + "; ".join(f"{name}: {value}" for name, value in facts.items() if value) + "."
+    yield "Made from " + "; ".join(f"{name}: {value}" for name, value in facts(board).items()) + "."
     if (board.folder / RECIPE).is_file():
         yield from ("", f"Again: `salprobe run {name}/{RECIPE}`")
-
-
-def _weights(board: Board) -> list[str]:
-    digests = {backbone(row): row.get("weights_sha256") for row in board.finished if has_network(row)}
-    return [f"{name} {_digest(digest)}".strip() for name, digest in digests.items()]
-
-
-def _digest(sha256: str | None) -> str:
-    return f"sha256 {sha256[:16]}" if sha256 else ""
-
-
-def _commit(environment: dict[str, Any]) -> str | None:
-    commit = environment.get("git_commit")
-    return f"{commit[:12]}{' with local changes' * bool(environment.get('git_dirty'))}" if commit else None
 
 
 def _list(heading: str, items: Sequence[tuple[str, str]]) -> Iterator[str]:
@@ -163,11 +127,3 @@ def _list(heading: str, items: Sequence[tuple[str, str]]) -> Iterator[str]:
 
 def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}

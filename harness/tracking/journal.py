@@ -1,24 +1,28 @@
-"""One MLflow experiment, open for writing: a flat run for every cell, found again by its key."""
+"""One MLflow experiment, open for writing: a flat run for every cell and layer curve, found again by its key."""
 
 from __future__ import annotations
 
-import json
-import shutil
 import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from harness.results import CONTACT_SHEET, RECIPE, CellResult, RunRecord
-from harness.tracking.record import CURVES, params, points, tags
-from harness.tracking.store import artifact_location, keep_quiet
+from harness.results import CellResult, RunRecord
+from harness.tracking.datasets import dataset_inputs
+from harness.tracking.experiment import open_experiment
+from harness.tracking.files import stage
+from harness.tracking.layer_curves import LayerCurve, layer_curves
+from harness.tracking.logged_model import log_readout
+from harness.tracking.record import CURVES, Point, data_id, params, points, tags
+from harness.tracking.store import keep_quiet
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import Run
 
-EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-"""Makes the UI open on the table of runs, not on traces."""
+MOST_RUNS, MOST_METRICS, MOST_TAGS = 1000, 900, 90
+"""A page of a search; what goes into one batch (MLflow takes 1000 in all, of them 100 tags)."""
 
 
 class Journal:
@@ -29,25 +33,41 @@ class Journal:
         from mlflow import MlflowClient
 
         self.run, self.client = run, MlflowClient(uri)
-        self.experiment = _experiment(self.client, run.recipe.tracking.experiment, artifact_location(uri))
+        self.experiment = open_experiment(self.client, run.recipe.tracking.experiment, uri)
+        self._known: dict[str, list[Run]] = defaultdict(list)
+        for earlier in self._earlier():
+            self._known[earlier.data.tags.get("cell_key", "")].append(earlier)
+        self._inputs = dataset_inputs(run)
+        self._finished: list[CellResult] = []
         self._open: str | None = None
+        self._started = 0
 
     def record(self, result: CellResult) -> str:
         """Write a finished or failed cell; returns the run's id.
 
         A finished run of the same key is brought up to date in place; an unfinished one is replaced.
         """
-        earlier = self._earlier(result.key)
+        earlier = self._known.pop(result.key, [])
         done = next((run for run in earlier if run.info.status == "FINISHED"), None)
         reused = done if result.status == "finished" else None
-        run_id = reused.info.run_id if reused else self._create(result)
-        self._write(run_id, result, reused)
-        self.client.set_terminated(run_id, "FINISHED" if result.status == "finished" else "FAILED")
-        self._open = None
-        for run in earlier:
-            if run.info.status != "FINISHED":
-                self.client.delete_run(run.info.run_id)
+        labels = self._labels(tags(self.run, result), reused)
+        run_id = str(reused.info.run_id) if reused else self._create(result.label, labels)
+        self._write_cell(run_id, result, labels, reused)
+        self._end(run_id, "FINISHED" if result.status == "finished" else "FAILED", reused)
+        self._delete(run for run in earlier if run.info.status != "FINISHED")
+        if result.status == "finished":
+            self._finished.append(result)
         return run_id
+
+    def record_curves(self) -> None:
+        """Write the layer curves of the cells recorded; a curve that is there already is left alone."""
+        for curve in layer_curves(self._finished):
+            labels = curve.tags(self.run)
+            earlier = self._known.pop(curve.key(self.run), [])
+            if any(run.data.tags.get("points") == labels["points"] for run in earlier):
+                continue
+            self._write_curve(curve, labels)
+            self._delete(earlier)
 
     def close(self, status: str) -> None:
         """End the run that a crash or an interrupt left open, if there is one."""
@@ -55,68 +75,73 @@ class Journal:
             self.client.set_terminated(self._open, status)
             self._open = None
 
-    def _earlier(self, key: str) -> list[Run]:
-        return list(self.client.search_runs([self.experiment], f"tags.cell_key = '{key}'"))
+    def _earlier(self) -> Iterator[Run]:
+        """All runs whose keys may be met, in one search instead of one a cell."""
+        wanted, token = f"tags.data = '{data_id(self.run)}'", None
+        while True:
+            page = self.client.search_runs([self.experiment], wanted, max_results=MOST_RUNS, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
 
-    def _create(self, result: CellResult) -> str:
-        created = self.client.create_run(self.experiment, tags={"cell_key": result.key}, run_name=result.label)
+    def _labels(self, labels: dict[str, str], reused: Run | None) -> dict[str, str]:
+        """With all matrices that the cell has been part of."""
+        earlier = reused.data.tags.get("matrices", "") if reused else ""
+        return {**labels, "matrices": " ".join(dict.fromkeys([*earlier.split(), self.run.matrix_id]))}
+
+    def _create(self, name: str, labels: Mapping[str, str]) -> str:
+        self._started = _now()
+        created = self.client.create_run(self.experiment, self._started, tags=dict(labels), run_name=name)
         self._open = str(created.info.run_id)
         return self._open
 
-    def _write(self, run_id: str, result: CellResult, reused: Run | None) -> None:
+    def _end(self, run_id: str, status: str, reused: Run | None) -> None:
+        if reused is None:
+            self.client.set_terminated(run_id, status)
+        self._open = None
+
+    def _delete(self, runs: Iterator[Run] | Sequence[Run]) -> None:
+        for run in runs:
+            self.client.delete_run(run.info.run_id)
+
+    def _write_cell(self, run_id: str, result: CellResult, labels: dict[str, str], reused: Run | None) -> None:
+        found, nonfinite = points(self.run, result)
+        settings = params(self.run, result)
+        known = reused.data.tags if reused else {}
+        labels = {**(labels if reused else {}), **nonfinite}
+        labels |= log_readout(self.client, self.experiment, run_id, result, known)
+        if reused:  # params are for ever, and a curve that is there already would be drawn twice
+            settings = {name: value for name, value in settings.items() if name not in reused.data.params}
+            found = [p for p in found if reused.data.metrics.get(p[0]) != p[1]]
+            found = [p for p in found if p[0] not in reused.data.metrics or p[0] not in CURVES]
+        if not (reused and reused.inputs and reused.inputs.dataset_inputs):
+            self.client.log_inputs(run_id, datasets=self._inputs)
+        created = int(reused.info.start_time) if reused else self._started
+        with tempfile.TemporaryDirectory(prefix="salprobe-") as name:
+            labels |= stage(self.run, result, Path(name), created)
+            self.client.log_artifacts(run_id, name)
+        self._log(run_id, found, settings, labels)
+
+    def _write_curve(self, curve: LayerCurve, labels: dict[str, str]) -> None:
+        run_id = self._create(curve.label, self._labels(labels, None))
+        self.client.log_inputs(run_id, datasets=self._inputs)
+        self._log(run_id, curve.points(), {}, {})
+        self._end(run_id, "FINISHED", None)
+
+    def _log(self, run_id: str, found: list[Point], settings: dict[str, str], labels: dict[str, str]) -> None:
+        """In one batch where it fits."""
         from mlflow.entities import Metric, Param, RunTag
 
-        known = reused.data if reused else None
-        found, nonfinite = points(self.run, result)
-        labels = {**tags(self.run, result), **nonfinite}
-        labels["matrices"] = _with_word(known.tags.get("matrices", "") if known else "", self.run.matrix_id)
-        settings = params(self.run, result)
-        if known:  # params are for ever, and a curve that is there already would be drawn twice
-            settings = {name: value for name, value in settings.items() if name not in known.params}
-            found = [p for p in found if known.metrics.get(p[0]) != p[1]]
-            found = [p for p in found if p[0] not in known.metrics or p[0] not in CURVES.values()]
-        now = int(time.time() * 1000)
-        self.client.log_batch(
-            run_id,
-            metrics=[Metric(name, value, now, step) for name, value, step in found],
-            params=[Param(name, value) for name, value in settings.items()],
-            tags=[RunTag(name, value) for name, value in labels.items()],
-        )
-        self._write_files(run_id, result)
-
-    def _write_files(self, run_id: str, result: CellResult) -> None:
-        with tempfile.TemporaryDirectory(prefix="salprobe-") as name:
-            self._stage(Path(name), result)
-            self.client.log_artifacts(run_id, name)
-        if result.folder is not None and (result.folder / "readout.json").is_file():
-            self.client.log_artifacts(run_id, str(result.folder), "readout")
-
-    def _stage(self, folder: Path, result: CellResult) -> None:
-        documents = {"cell": result.identity, "info": result.info, "environment": self.run.environment}
-        for name, document in documents.items():
-            (folder / f"{name}.json").write_text(_json(document), encoding="utf-8")
-        if result.error:
-            (folder / "error.txt").write_text(result.error + "\n", encoding="utf-8")
-        if (recipe := self.run.folder / RECIPE).is_file():
-            shutil.copy(recipe, folder)
-        if result.folder is not None and (picture := result.folder / CONTACT_SHEET).is_file():
-            (folder / "pictures").mkdir()
-            shutil.copy(picture, folder / "pictures")
+        now = _now()
+        metrics = [Metric(name, value, now, step) for name, value, step in found]
+        texts = [RunTag(name, value) for name, value in labels.items()]
+        chosen = [Param(name, value) for name, value in settings.items()]
+        while metrics or texts or chosen:
+            room = MOST_METRICS - MOST_TAGS
+            self.client.log_batch(run_id, metrics[:room], chosen[:MOST_TAGS], texts[:MOST_TAGS])
+            metrics, chosen, texts = metrics[room:], chosen[MOST_TAGS:], texts[MOST_TAGS:]
 
 
-def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
-    """The id of the experiment of that name, made or taken out of the bin if need be."""
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        return str(client.create_experiment(name, artifact_location=artifacts, tags=EXPERIMENT_TAGS))
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
-    return str(found.experiment_id)
-
-
-def _with_word(text: str, word: str) -> str:
-    return " ".join(dict.fromkeys([*text.split(), word]))
-
-
-def _json(document: dict[str, Any]) -> str:
-    return json.dumps(document, indent=1, ensure_ascii=False, default=str)
+def _now() -> int:
+    return int(time.time() * 1000)

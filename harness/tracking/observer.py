@@ -43,10 +43,12 @@ class MlflowObserver:
             self._journal.record(result)
 
     def ended(self, status: Literal["finished", "failed", "interrupted"]) -> None:
-        """Nothing stays RUNNING."""
+        """Layer curves of what there is; nothing stays RUNNING."""
         if self._journal is None:
             return
         with self._at_its_own_risk():
+            if status != "interrupted":
+                self._journal.record_curves()
             self._journal.close("KILLED" if status == "interrupted" else "FAILED")
         self._journal = None
 

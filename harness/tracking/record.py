@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -19,41 +21,66 @@ Point = tuple[str, float, int]
 MAX_POINTS = 200
 """Of one curve; longer ones are thinned evenly."""
 TAG_LENGTH = 4000
-CURVES = {"epoch_loss": "train/epoch_loss", "step_loss": "train/step_loss", "cv_error": "cv_error"}
-"""From the readout's account to MLflow's metric. The step of `cv_error` counts the alphas, from the smallest."""
+TRAINING = {"epoch_loss": "train/epoch_loss", "step_loss": "train/step_loss"}
+"""From the readout's account to MLflow's metric; the step counts epochs or optimiser steps from 0."""
+ALPHA_PATH = "ridge/cv_error_at_10log10_alpha"
+"""Mean squared error on left-out training images; the step is 10 log10(alpha), rounded, so it may be negative."""
+CURVES = (*TRAINING.values(), ALPHA_PATH)
+SYNTHETIC = "**Synthetic** images and gaze: not a measurement of people."
 
 
 def tags(run: RunRecord, result: CellResult) -> dict[str, str]:
     """What runs are grouped and filtered by."""
-    cell, synthetic = result.cell, bool(run.dataset.get("synthetic"))
-    commit, dirty = run.environment.get("git_commit"), run.environment.get("git_dirty")
+    cell = result.cell
+    warnings = "; ".join(result.info.get("warnings", []))
     found = {
-        "recipe": run.recipe.name,
-        "matrix": run.matrix_id,
+        **shared_tags(run),
+        "kind": "cell",
         "cell_key": result.key,
         "backbone": cell.backbone,
         "weights": result.weights,
         "layers": cell.layer_set,
         "probe": cell.probe_label,
         "dataset": cell.dataset,
-        "synthetic": str(synthetic).lower(),
         "status": result.status,
+        "error": result.error,
+        "warnings": warnings,
+        "mlflow.note.content": _note(run, result, warnings),
+    }
+    return as_tags(found)
+
+
+def shared_tags(run: RunRecord) -> dict[str, str | None]:
+    """What all runs of a matrix have in common."""
+    commit, dirty = run.environment.get("git_commit"), run.environment.get("git_dirty")
+    return {
+        "recipe": run.recipe.name,
+        "matrix": run.matrix_id,
+        "data": data_id(run),
+        "compare": run.recipe.compare,
+        "synthetic": str(bool(run.dataset.get("synthetic"))).lower(),
         "salprobe.version": _version(),
         "git_commit": commit,
         "git_dirty": None if dirty is None else str(dirty).lower(),
-        "error": result.error,
-        "warnings": "; ".join(result.info.get("warnings", [])),
         "mlflow.source.name": "salprobe",
         "mlflow.source.git.commit": commit,
-        "mlflow.note.content": "**Synthetic** images and gaze: not a measurement of people." if synthetic else None,
     }
+
+
+def as_tags(found: dict[str, Any]) -> dict[str, str]:
+    """Those that say something, as text that fits."""
     return {name: str(value)[:TAG_LENGTH] for name, value in found.items() if value}
+
+
+def data_id(run: RunRecord) -> str:
+    """The same for all runs on the same images and gaze: whose cells can have equal keys."""
+    digests = [run.dataset.get(split, {}).get("digest") for split in ("train", "test")]
+    return hashlib.sha256(json.dumps([run.dataset.get("name"), *digests]).encode()).hexdigest()[:12]
 
 
 def params(run: RunRecord, result: CellResult) -> dict[str, str]:
     """The few settings that tell cells apart, the probe's own under `probe.`."""
     cell, recipe = result.cell, run.recipe
-    settings: dict[str, Any] = dataclasses.asdict(cell.probe)  # type: ignore[call-overload]
     found = {
         "layers": [layer.name for layer in cell.layers],
         "input": recipe.input.size or f"x{recipe.input.scale:g}",
@@ -62,7 +89,7 @@ def params(run: RunRecord, result: CellResult) -> dict[str, str]:
         "seed": cell.seed,
         "precision": recipe.precision,
         "alpha": result.info.get("alpha"),
-        **{f"probe.{name}": value for name, value in settings.items()},
+        **{f"probe.{name}": value for name, value in _settings(result).items()},
     }
     return {name: _text(value) for name, value in found.items() if value is not None}
 
@@ -71,12 +98,33 @@ def points(run: RunRecord, result: CellResult) -> tuple[list[Point], dict[str, s
     """(finite metric points, a tag for every metric that had a value which is not)."""
     single = {**result.metrics, "n_images": result.n_images, "n_unscored": result.n_unscored}
     single |= {f"time/{phase}_s": seconds for phase, seconds in result.seconds.items()}
+    single |= {} if result.cell.depth is None else {"depth": result.cell.depth}
     single |= _uncertainty(result, run.recipe.compare)
     found = [(name, float(value), 0) for name, value in single.items()]
-    for source, name in CURVES.items():
+    for source, name in TRAINING.items():
         found += thin([(name, _number(value), step) for step, value in enumerate(result.info.get(source) or [])])
+    return finite([*found, *alpha_path(result.info)])
+
+
+def alpha_path(info: dict[str, Any]) -> list[Point]:
+    """A ridge's cross-validated error over its penalties, drawn over 10 log10(alpha)."""
+    path = zip(info.get("alphas") or [], info.get("cv_error") or [], strict=False)
+    found = [(ALPHA_PATH, _number(error), round(10 * math.log10(alpha))) for alpha, error in path if alpha > 0]
+    return sorted(found, key=lambda point: point[2])
+
+
+def finite(found: Iterable[Point]) -> tuple[list[Point], dict[str, str]]:
+    """(the points that MLflow can keep, a tag for every metric that had others)."""
+    found = list(found)
     nonfinite = {f"nonfinite.{name}": str(value) for name, value, _ in found if not math.isfinite(value)}
     return [point for point in found if math.isfinite(point[1])], nonfinite
+
+
+def thin(curve: Sequence[Point], most: int = MAX_POINTS) -> list[Point]:
+    """At most `most` points, evenly spaced, the first and the last among them."""
+    if len(curve) <= most:
+        return list(curve)
+    return [curve[round(i * (len(curve) - 1) / (most - 1))] for i in range(most)]
 
 
 def _uncertainty(result: CellResult, metric: str) -> dict[str, float]:
@@ -88,11 +136,21 @@ def _uncertainty(result: CellResult, metric: str) -> dict[str, float]:
     return found | ({share_columns(metric)[0]: share[0]} if share else {})
 
 
-def thin(curve: Sequence[Point], most: int = MAX_POINTS) -> list[Point]:
-    """At most `most` points, evenly spaced, the first and the last among them."""
-    if len(curve) <= most:
-        return list(curve)
-    return [curve[round(i * (len(curve) - 1) / (most - 1))] for i in range(most)]
+def _settings(result: CellResult) -> dict[str, Any]:
+    """The probe's parameters, as they stand in the resolved cell."""
+    resolved = result.identity.get("probe")
+    found = resolved if isinstance(resolved, dict) else dataclasses.asdict(result.cell.probe)  # type: ignore[call-overload]
+    return {name: value for name, value in found.items() if name != "name"}
+
+
+def _note(run: RunRecord, result: CellResult, warnings: str) -> str:
+    """The run's description."""
+    lines = [SYNTHETIC] if run.dataset.get("synthetic") else []
+    lines += [f"Warnings: {warnings}."] if warnings else []
+    lines += [f"Failed: {result.error}"] if result.error else []
+    if result.info.get("alphas"):
+        lines.append(f"Of `{ALPHA_PATH}` the step is 10 log10(alpha): -30 is alpha 0.001, 0 is 1, 30 is 1000.")
+    return "\n\n".join(lines)
 
 
 def _number(value: float | None) -> float:

@@ -39,6 +39,11 @@ def artifact_location(uri: str) -> str | None:
     return (Path(uri.removeprefix(SQLITE)).resolve().parent / ARTIFACTS).as_uri()
 
 
+def is_server(uri: str) -> bool:
+    """Whether a tracking server keeps the store, so that there is nothing to serve here."""
+    return uri.startswith(("http://", "https://", "databricks"))
+
+
 def keep_quiet() -> None:
     """Set MLflow's own switches in this process; call before the first import of mlflow."""
     for name, value in QUIET.items():
@@ -51,7 +56,7 @@ def ui_command(out: Path, port: int, host: str = "127.0.0.1") -> list[str]:
     Run it with `ui_environment()`.
     """
     uri = store_uri(out)
-    if uri.startswith(("http://", "https://", "databricks")):
+    if is_server(uri):
         raise TrackingError(f"the runs are on a tracking server (MLFLOW_TRACKING_URI): open {uri} in a browser")
     if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
         raise TrackingError(f"no MLflow store in {out.resolve()}: run a recipe with --out {out} first")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.tracking.store import DATABASE, keep_quiet
+from tests.harness.small_run import Told, small_run
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +29,9 @@ def mlflow_store(migrated_store: Path, tmp_path: Path, monkeypatch: pytest.Monke
     out.mkdir()
     shutil.copy(migrated_store, out / DATABASE)
     return out
+
+
+@pytest.fixture(scope="session")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """A small run on generated images, with every kind of cell."""
+    return small_run(tmp_path_factory.mktemp("told"))

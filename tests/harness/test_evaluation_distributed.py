@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,10 @@ def work(rank: int, processes: int, folder: str) -> None:
     try:
         found = scored(Path(folder) / str(rank))
         Path(folder, f"{rank}.pickle").write_bytes(pickle.dumps(found))
+        dist.barrier()  # nobody leaves while others still speak to him
     finally:
         dist.destroy_process_group()
+    os._exit(0)  # torch's threads now and then abort an interpreter that ends in the usual way
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,10 @@ def work(rank: int, processes: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=processes)
     try:
         torch.save({name: learn(*scenario) for name, scenario in SCENARIOS.items()}, f"{folder}/{rank}.pt")
+        dist.barrier()  # nobody leaves while others still speak to him
     finally:
         dist.destroy_process_group()
+    os._exit(0)  # torch's threads now and then abort an interpreter that ends in the usual way
 
 
 @pytest.mark.slow

@@ -19,9 +19,9 @@ from harness._probe import Context, Probe, Trainer
 from harness.cells import NO_BACKBONE, Cell
 from harness.errors import TrackingError
 from harness.recipe import parse_recipe
-from harness.results import CellResult, ResultsFolder, RunRecord
+from harness.results import CONTACT_SHEET, CellResult, ResultsFolder, RunRecord, cell_folder
 from harness.tracking import MlflowObserver, store_uri, ui_command
-from harness.tracking.record import MAX_POINTS, thin
+from harness.tracking.record import ALPHA_PATH, MAX_POINTS, thin
 from harness.types import LayerSpec
 
 if TYPE_CHECKING:
@@ -52,12 +52,9 @@ def finished(run: RunRecord, key: str = "k1", **changes: Any) -> CellResult:
     """A cell with all that a cell can have, its files on disk."""
     layers = (LayerSpec("layer2", 512, 8), LayerSpec("layer3", 1024, 16))
     cell = Cell("osie640 (eye)", "resnet50", "imagenet", "layer2+layer3", layers, "ridge", Dummy(), 3)
-    results = ResultsFolder(run.folder)
-    picture, readout = results.picture(key), results.readout(key)
-    for folder in (picture.parent, readout):
-        folder.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (4, 4)).save(picture)
-    (readout / "readout.json").write_text("{}")
+    folder = cell_folder(run.folder, key)
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 4)).save(folder / CONTACT_SHEET)
     result = CellResult(
         cell,
         key,
@@ -68,15 +65,20 @@ def finished(run: RunRecord, key: str = "k1", **changes: Any) -> CellResult:
         n_images=200,
         n_unscored=1,
         seconds={"fit": 1.5},
-        info={"alpha": 1.0, "cv_error": [0.5, None, 0.25], "epoch_loss": [3.0, 2.0], "step_loss": [9.0] * 5000},
-        picture=picture,
-        readout=readout,
+        info={
+            "alpha": 1.0,
+            "alphas": [0.01, 0.1, 1.0],
+            "cv_error": [0.5, None, 0.25],
+            "epoch_loss": [3.0, 2.0],
+            "step_loss": [9.0] * 5000,
+        },
+        folder=folder,
     )
     return replace(result, **changes)
 
 
 def failed(run: RunRecord, key: str = "k1") -> CellResult:
-    return finished(run, key, status="failed", error="out of memory", metrics={}, info={}, picture=None, readout=None)
+    return finished(run, key, status="failed", error="out of memory", metrics={}, info={}, folder=None)
 
 
 def client(out: Path) -> MlflowClient:
@@ -125,7 +127,7 @@ def test_a_cell_becomes_a_flat_run_that_can_be_filtered(mlflow_store: Path) -> N
         "git_commit": "c0ffee",
         "git_dirty": "true",
         "nonfinite.kld": "nan",
-        "nonfinite.cv_error": "nan",
+        f"nonfinite.{ALPHA_PATH}": "nan",
     }
     assert expected.items() <= logged.data.tags.items()
     assert logged.data.params["layers"] == "layer2, layer3"
@@ -151,7 +153,7 @@ def test_metrics_are_finite_and_curves_are_short(mlflow_store: Path) -> None:
         return sorted((m.step, m.value) for m in history)
 
     assert curve("train/epoch_loss") == [(0, 3.0), (1, 2.0)]
-    assert curve("cv_error") == [(0, 0.5), (2, 0.25)]
+    assert curve(ALPHA_PATH) == [(-20, 0.5), (0, 0.25)]
     steps = [step for step, _ in curve("train/step_loss")]
     assert len(steps) == MAX_POINTS
     assert (steps[0], steps[-1]) == (0, 4999)
@@ -163,11 +165,8 @@ def test_the_files_of_a_cell_come_along(mlflow_store: Path) -> None:
     (logged,) = runs(mlflow_store)
     folder = mlflow_store / "mlartifacts" / logged.info.run_id / "artifacts"
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert files == {
-        *("recipe.yaml", "cell.json", "info.json", "environment.json"),
-        *("pictures/contact_sheet.png", "readout/readout.json"),
-    }
-    assert json.loads((folder / "cell.json").read_text()) == {"probe": "ridge", "seed": 3}
+    assert files == {"recipe.yaml", "cell.json", "environment.json", "contact_sheet.jpg"}
+    assert json.loads((folder / "cell.json").read_text())["resolved"] == {"probe": "ridge", "seed": 3}
 
 
 def test_running_again_adds_no_run(mlflow_store: Path) -> None:
@@ -183,7 +182,8 @@ def test_running_again_adds_no_run(mlflow_store: Path) -> None:
 
 def test_a_failed_cell_is_a_failed_run_until_it_succeeds(mlflow_store: Path) -> None:
     run = record(mlflow_store)
-    track(run, failed(run), failed(run))
+    for _ in range(2):
+        track(run, failed(run))
     (logged,) = runs(mlflow_store)
     assert logged.info.status == "FAILED"
     assert logged.data.tags["error"] == "out of memory"
@@ -194,7 +194,8 @@ def test_a_failed_cell_is_a_failed_run_until_it_succeeds(mlflow_store: Path) -> 
 
 def test_a_later_failure_does_not_take_a_finished_run_away(mlflow_store: Path) -> None:
     run = record(mlflow_store)
-    track(run, finished(run), failed(run))
+    track(run, finished(run))
+    track(run, failed(run))
     assert sorted(r.info.status for r in runs(mlflow_store)) == ["FAILED", "FINISHED"]
     track(run, finished(run))
     assert [r.info.status for r in runs(mlflow_store)] == ["FINISHED"]

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from harness.results import ResultsFolder
+from reports._board import read_boards
 from reports.leaderboard import write_leaderboard
 from tests.reports.conftest import cell_result, results_folder
 
@@ -17,7 +18,7 @@ def table_of(page: str) -> list[list[str]]:
 
 
 def test_both_files_say_the_same(osie: Path, tmp_path: Path) -> None:
-    csv, page = write_leaderboard([osie], tmp_path / "out")
+    csv, page = write_leaderboard(read_boards([osie]), tmp_path / "out")
     assert (csv.name, page.name) == ("leaderboard.csv", "leaderboard.md")
     frame = pd.read_csv(csv)
     header, _, *rows = table_of(page.read_text())
@@ -35,7 +36,7 @@ def test_csv_keeps_full_precision_and_every_cell(tmp_path: Path) -> None:
     results.add(cell_result("layer3", "ridge", (0.123456789012345,)))
     results.add(cell_result("layer4", "ridge", status="failed", error="no, it did not"))
     results.flush()
-    csv, _ = write_leaderboard([tmp_path / "osie"], tmp_path)
+    csv, _ = write_leaderboard(read_boards([tmp_path / "osie"]), tmp_path)
     frame = pd.read_csv(csv)
     assert frame.cc[0] == 0.123456789012345
     assert frame.note[1] == "no, it did not"
@@ -43,7 +44,7 @@ def test_csv_keeps_full_precision_and_every_cell(tmp_path: Path) -> None:
 
 
 def test_only_the_best_network_cell_is_bold(osie: Path, tmp_path: Path) -> None:
-    _, page = write_leaderboard([osie], tmp_path)
+    _, page = write_leaderboard(read_boards([osie]), tmp_path)
     bold = [line for line in page.read_text().splitlines() if line.startswith("| **")]
     assert len(bold) == 1
     assert "**layer3** | **ridge** | **0.710**" in bold[0]
@@ -51,19 +52,19 @@ def test_only_the_best_network_cell_is_bold(osie: Path, tmp_path: Path) -> None:
 
 def test_several_folders_get_a_run_column_and_tell_namesakes_apart(tmp_path: Path) -> None:
     folders = [results_folder(tmp_path / "a" / "osie"), results_folder(tmp_path / "b" / "osie")]
-    csv, page = write_leaderboard(folders, tmp_path)
+    csv, page = write_leaderboard(read_boards(folders), tmp_path)
     assert list(dict.fromkeys(pd.read_csv(csv).run)) == ["a/osie", "b/osie"]
     assert table_of(page.read_text())[0][0] == "run"
 
 
 def test_failures_and_warnings_are_in_the_page(osie: Path, tmp_path: Path) -> None:
-    text = write_leaderboard([osie], tmp_path)[1].read_text()
+    text = write_leaderboard(read_boards([osie]), tmp_path)[1].read_text()
     assert "- resnet50/caffe · layer1 · sgd-mse: failed: FloatingPointError: training diverged [lr]" in text
     assert "- resnet50/caffe · layer4 · ridge: alpha 100 is at the edge of its grid" in text
 
 
 def test_synthetic_data_is_called_so(demo: Path, tmp_path: Path) -> None:
-    assert "not a measurement of people" in write_leaderboard([demo], tmp_path)[1].read_text()
+    assert "not a measurement of people" in write_leaderboard(read_boards([demo]), tmp_path)[1].read_text()
 
 
 def test_the_page_says_what_made_it_and_how_to_make_it_again(osie: Path, tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_the_page_says_what_made_it_and_how_to_make_it_again(osie: Path, tmp_pat
         "environment": {"packages": {"torch": "2.5.0"}, "git_commit": "c" * 40, "git_dirty": True},
     }
     (osie / "run.json").write_text(json.dumps(about))
-    text = write_leaderboard([osie], tmp_path)[1].read_text()
+    text = write_leaderboard(read_boards([osie]), tmp_path)[1].read_text()
     for fact in (
         "recipe: osie",
         "dataset: osie640, custom, eye",
@@ -88,12 +89,12 @@ def test_the_page_says_what_made_it_and_how_to_make_it_again(osie: Path, tmp_pat
 @pytest.mark.parametrize("content", ["", "[1]", "{"])
 def test_a_broken_run_file_costs_the_facts_not_the_page(osie: Path, tmp_path: Path, content: str) -> None:
     (osie / "run.json").write_text(content)
-    assert "recipe: osie" in write_leaderboard([osie], tmp_path)[1].read_text()
+    assert "recipe: osie" in write_leaderboard(read_boards([osie]), tmp_path)[1].read_text()
 
 
 def test_a_bar_in_a_name_does_not_break_the_table(tmp_path: Path) -> None:
     results = ResultsFolder(tmp_path / "odd")
     results.add(cell_result("layer3", "ridge[a|b]", (0.5,)))
     results.flush()
-    text = write_leaderboard([tmp_path / "odd"], tmp_path)[1].read_text()
+    text = write_leaderboard(read_boards([tmp_path / "odd"]), tmp_path)[1].read_text()
     assert "ridge[a\\|b]" in text

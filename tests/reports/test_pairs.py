@@ -10,7 +10,7 @@ import yaml
 from rich.console import Console
 
 from harness.results import interval_columns, read_cells, read_pairs, share_columns
-from reports._board import read_board
+from reports._board import read_board, read_boards
 from reports._pairs import against, difference, p_value, read_tests
 from reports.leaderboard import write_leaderboard
 from reports.terminal import print_leaderboard
@@ -67,7 +67,7 @@ def test_an_ascii_terminal_gets_ascii_minuses(tested: Path) -> None:
 
 
 def test_folders_without_uncertainty_say_nothing_of_it(osie: Path, tmp_path: Path) -> None:
-    csv, page = write_leaderboard([osie], tmp_path)
+    csv, page = write_leaderboard(read_boards([osie]), tmp_path)
     assert not [name for name in pd.read_csv(csv).columns if "_ci_" in name or "share" in name]
     for text in (printed(osie, 120), page.read_text()):
         assert "ange %" not in text
@@ -76,7 +76,7 @@ def test_folders_without_uncertainty_say_nothing_of_it(osie: Path, tmp_path: Pat
 
 
 def test_csv_has_the_uncertainty_of_every_metric(tested: Path, tmp_path: Path) -> None:
-    frame = pd.read_csv(write_leaderboard([tested], tmp_path)[0]).set_index("cell_key")
+    frame = pd.read_csv(write_leaderboard(read_boards([tested]), tmp_path)[0]).set_index("cell_key")
     cells = read_cells(tested).set_index("cell_key")
     for metric in ("cc", "auc", "nss", "sim", "kld"):
         for name in interval_columns(metric):
@@ -87,7 +87,7 @@ def test_csv_has_the_uncertainty_of_every_metric(tested: Path, tmp_path: Path) -
 
 
 def test_the_page_has_the_interval_the_share_and_the_pairs(tested: Path, tmp_path: Path) -> None:
-    text = write_leaderboard([tested], tmp_path)[1].read_text()
+    text = write_leaderboard(read_boards([tested]), tmp_path)[1].read_text()
     assert "| **0.704 [0.676, 0.732]** | **0.694** |" in text
     assert "| kld | range % | images |" in text
     section = text.split("## resnet50/caffe · layer3 · ridge minus each other cell, cc")[1]
@@ -103,7 +103,7 @@ def test_the_page_has_the_interval_the_share_and_the_pairs(tested: Path, tmp_pat
 
 
 def test_old_and_new_folders_go_into_one_page(tested: Path, tmp_path: Path) -> None:
-    csv, page = write_leaderboard([results_folder(tmp_path / "old"), tested], tmp_path)
+    csv, page = write_leaderboard(read_boards([results_folder(tmp_path / "old"), tested]), tmp_path)
     assert pd.read_csv(csv).groupby("run").share_cc.count().to_dict() == {"old": 0, "tested": 5}
     text = page.read_text()
     table = [line for line in text.splitlines() if line.startswith(("| old", "| **old", "| tested", "| **tested"))]

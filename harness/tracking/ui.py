@@ -1,0 +1,59 @@
+"""`salprobe ui`: says what is in the store and where to look at it, and serves it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import TrackingError
+from harness.tracking.matrices import StoredMatrix, stored_matrices
+from harness.tracking.store import is_server, store_uri, ui_command, ui_environment
+from harness.tracking.views import search_link, view_link
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def start_ui(out: Path, port: int, console: Console) -> int:
+    """Print a link for every matrix, then serve the store in the foreground until it is stopped; the exit code.
+
+    Where MLFLOW_TRACKING_URI names a server the links go there and nothing is served. Raises TrackingError where there
+    is no store.
+    """
+    uri = store_uri(out)
+    if is_server(uri):
+        show_links(uri, uri, console)
+        return 0
+    base = f"http://127.0.0.1:{port}"
+    command = ui_command(out, port)
+    show_links(uri, base, console)
+    console.print(f"MLflow UI on {base} (stop it with Ctrl-C)", highlight=False, soft_wrap=True)
+    try:
+        return subprocess.call(command, env=ui_environment())
+    except KeyboardInterrupt:
+        return 0
+
+
+def show_links(uri: str, base: str, console: Console) -> None:
+    """A paragraph for every matrix of the store; raises TrackingError where it cannot be read."""
+    try:
+        matrices = stored_matrices(uri)
+    except Exception as error:  # whatever MLflow, its database or its server may throw
+        raise TrackingError(f"the MLflow store {uri} cannot be read: {type(error).__name__}: {error}") from error
+    for matrix in matrices:
+        for line in paragraph(matrix, base):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def paragraph(matrix: StoredMatrix, base: str) -> list[str]:
+    """Recipe, dataset, counts, best cell, links."""
+    view, failed = matrix.view, f", {matrix.failed} failed" if matrix.failed else ""
+    return [
+        f"{view.recipe} on {view.dataset} (matrix {view.matrix}): {matrix.cells} cells{failed}",
+        *([f"  best:   {matrix.best}"] if matrix.best else []),
+        f"  table:  {view_link(base, matrix.experiment, view.matrix)}",
+        f"  charts: {view_link(base, matrix.experiment, view.matrix, charts=True)}",
+        f"  search: {search_link(base, matrix.experiment, view)}",
+        "",
+    ]

@@ -1,0 +1,62 @@
+"""Paired tests between chosen cells: those the run made, or the same tests made now."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.paired import paired_tests
+from harness.statistics import holm, seed_from
+from reports._board import label
+from reports._pairs import against, p_value
+from reports.study import Row, Study
+
+Test = dict[str, Any]
+
+
+def compare(study: Study, pairs: Sequence[tuple[Row, Row]], metric: str) -> list[Test | None]:
+    """A test of a - b for each pair, None below two images; Holm over the run's pairs, else over these."""
+    stored = [against(study.board.pairs, a["cell_key"], metric).get(b["cell_key"]) for a, b in pairs]
+    missing = [i for i, test in enumerate(stored) if test is None]
+    for i, test in zip(missing, _now(study, [pairs[i] for i in missing], metric), strict=True):
+        stored[i] = test
+    return stored
+
+
+def scores_of(study: Study, row: Row, metric: str) -> dict[int, float]:
+    """The cell's scores by image, those that are finite."""
+    result = study.results.get(row["cell_key"])
+    if result is None or metric not in result.per_image.metrics:
+        return {}
+    ids, column = result.per_image.ids.tolist(), result.per_image.column(metric).tolist()
+    return {image: value for image, value in zip(ids, column, strict=True) if math.isfinite(value)}
+
+
+def both(study: Study, a: Row, b: Row, metric: str) -> tuple[list[float], list[float]]:
+    """Two cells' scores of the images that both have, in the order of the images."""
+    first, second = scores_of(study, a, metric), scores_of(study, b, metric)
+    images = sorted(first.keys() & second.keys())
+    return [first[image] for image in images], [second[image] for image in images]
+
+
+def p_in_words(test: Test) -> str:
+    """ "p (Holm) = 0.010"."""
+    return f"p (Holm) {p_value(test['p_holm'])}"
+
+
+def _now(study: Study, pairs: Sequence[tuple[Row, Row]], metric: str) -> list[Test | None]:
+    made: list[Test | None] = []
+    for a, b in pairs:
+        first, second = both(study, a, b, metric)
+        if len(first) < 2:
+            made.append(None)
+            continue
+        seed = seed_from(f"{a['cell_key']}/{b['cell_key']}", "report", metric)
+        test = paired_tests(np.column_stack([first, second]), [(0, 1)], seed)[0]
+        names = {"cell_a": a["cell_key"], "cell_b": b["cell_key"], "label_a": label(a), "label_b": label(b)}
+        made.append({**names, "metric": metric, **vars(test)})
+    adjusted = holm([test["p_value"] if test else math.nan for test in made])
+    return [test and {**test, "p_holm": float(p)} for test, p in zip(made, adjusted, strict=True)]

@@ -1,0 +1,117 @@
+"""What all figures share: size and type, and how one becomes SVG for a page and files on disk."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from harness.results import replace
+from reports.palette import FAINT, GRID, INK
+
+WIDTH = 7.6
+"""Inches; a page shows it at its own size where there is room."""
+_STYLE: dict[str, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "salprobe",
+    "text.parse_math": False,
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure and what is said of it: a caption for all, `alt` with its numbers for those who cannot see it."""
+
+    name: str
+    figure: Figure
+    caption: str
+    alt: str
+    table: list[list[str]] = field(default_factory=list)
+    """Its numbers, where they deserve to be read one by one; the first row names the columns."""
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Within it figures look alike, and do not depend on the user's own matplotlibrc."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type]  # the stub lists every key
+            yield
+
+
+def canvas(rows: int = 1, columns: int = 1, *, height: float, **how: Any) -> tuple[Figure, list[Axes]]:
+    """A figure of `rows` times `columns` panels, each `height` inches high, row by row."""
+    figure = Figure(figsize=(WIDTH, rows * height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, **how)
+    return figure, [axis for row in axes for axis in row]
+
+
+def key(label: str, colour: str, marker: str = "", line: str = "", *, hollow: bool = False, size: float = 5) -> Line2D:
+    """An entry of a legend; a hollow marker is filled with white."""
+    face = "white" if hollow else colour
+    how: dict[str, Any] = {"linestyle": line, "marker": marker, "markerfacecolor": face, "markersize": size}
+    return Line2D([], [], color=colour, label=label, **how)
+
+
+def save(drawn: Drawn, folder: Path) -> list[Path]:
+    """Write it as .svg and .png."""
+    svg, png = (folder / f"{drawn.name}.{kind}" for kind in ("svg", "png"))
+    folder.mkdir(parents=True, exist_ok=True)
+    replace(svg, as_svg(drawn.figure).encode())
+    buffer = io.BytesIO()
+    drawn.figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
+    replace(png, buffer.getvalue())
+    return [svg, png]
+
+
+def as_svg(figure: Figure) -> str:
+    """The same figure is always the same text."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    # a reader without matplotlib's own font gets one as wide
+    return buffer.getvalue().replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
+
+
+def inline(drawn: Drawn) -> str:
+    """The <svg> element for a page: every id with the figure's name before it, labelled by `alt`."""
+    svg = as_svg(drawn.figure)
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", svg, flags=re.DOTALL)  # would style the whole page
+    svg = re.sub(r'\bid="', f'id="{_word(drawn.name)}-', svg)
+    svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{_word(drawn.name)}-", svg)
+    # within a page HTML knows the namespaces
+    svg = re.sub(r'\sxmlns(:xlink)?="[^"]*"', "", svg)
+    label = drawn.alt.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    return svg.replace("<svg", f'<svg role="img" aria-label="{label}" stroke-linejoin="round"', 1)
+
+
+def _word(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "-", name)

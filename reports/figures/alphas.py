@@ -1,0 +1,93 @@
+"""The cross-validated error of ridge readouts over their penalty, and the penalty that was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
+
+from reports._board import backbone, label
+from reports.figures._drawing import Drawn, canvas, key
+from reports.palette import INK, WARNING, ordered
+from reports.study import Row, Study, by_depth
+
+MOST, CEILING = 6, 1.6
+"""Panels; errors above so many times the smallest are cut off, so that the minima can be told apart."""
+Path = tuple[list[float], list[float], float]
+"""(alphas, error over its smallest value, the alpha chosen)."""
+
+
+def alphas(study: Study) -> Drawn | None:
+    """None where no penalty was chosen among several."""
+    rows = [row for row in by_depth(study.networks) if _path(study.info(row))]
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((backbone(row), str(row["probe"])), []).append(row)
+    shown = sorted(groups, key=lambda group: (-len(groups[group]), group[1], group[0]))[:MOST]
+    if not shown:
+        return None
+    columns = min(2, len(shown))
+    lines = -(-len(shown) // columns)
+    figure, axes = canvas(lines, columns, height=2.6 if lines > 1 else 3.2)
+    looks = ordered(str(row["layers"]) for row in rows)
+    for axis, group in zip(axes, shown, strict=False):
+        _panel(axis, study, group, groups[group], looks)
+    for axis in axes[len(shown) :]:
+        axis.set_visible(False)
+    handles = [key(layers, colour, marker, "-") for layers, (colour, marker) in looks.items()]
+    handles.append(key("chosen", INK, "o", hollow=True, size=10))
+    if any(_at_edge(study, row) for row in rows):
+        handles.append(key("chosen at the edge of the grid", WARNING, "o", hollow=True, size=10))
+    figure.legend(handles=handles, loc="outside lower center", ncols=5)
+    caption = (
+        "Squared error on training images left out in cross-validation, relative to each curve's smallest; rings mark "
+        "the chosen penalty. A ring at the edge of the grid means that a wider grid might do better."
+    )
+    return Drawn("alphas", figure, caption, _alt(study, [row for group in shown for row in groups[group]]))
+
+
+def _path(info: dict[str, Any]) -> Path | None:
+    grid, errors, chosen = info.get("alphas") or [], info.get("cv_error") or [], info.get("alpha")
+    known = [(a, e) for a, e in zip(grid, errors, strict=False) if a > 0 and e is not None and np.isfinite(e)]
+    if chosen is None or len(known) < 2:
+        return None
+    smallest = min(e for _, e in known) or 1.0
+    return [a for a, _ in known], [e / smallest for _, e in known], float(chosen)
+
+
+def _panel(
+    axis: Axes, study: Study, group: tuple[str, str], rows: Sequence[Row], looks: dict[str, tuple[str, str]]
+) -> None:
+    highest = 1.0
+    for row in rows:
+        path = _path(study.info(row))
+        if path is None:
+            continue
+        grid, errors, chosen = path
+        colour, marker = looks[str(row["layers"])]
+        axis.plot(grid, errors, color=colour, marker=marker, markersize=4)
+        highest = max(highest, *errors)
+        if chosen in grid:
+            edge = WARNING if _at_edge(study, row) else INK
+            axis.plot([chosen], [errors[grid.index(chosen)]], "o", markersize=10, markerfacecolor="none", color=edge)
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    top = min(highest, CEILING)
+    margin = 0.06 * (top - 1 or 0.01)
+    axis.set_ylim(1 - margin, top + margin)
+    axis.set_title(f"{group[0]} · {group[1]}")
+    axis.set_xlabel("alpha")
+    axis.set_ylabel("error / its smallest")
+
+
+def _at_edge(study: Study, row: Row) -> bool:
+    path = _path(study.info(row))
+    return path is not None and path[2] in (min(path[0]), max(path[0]))
+
+
+def _alt(study: Study, rows: Sequence[Row]) -> str:
+    words = (f"{label(row)} {study.info(row)['alpha']:g}{' (at the edge)' * _at_edge(study, row)}" for row in rows)
+    return "Cross-validation error over alpha. Chosen: " + "; ".join(words) + "."

@@ -1,0 +1,73 @@
+"""The loss of heads trained by gradient descent, over epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from reports._board import backbone, label
+from reports.figures._drawing import Drawn, canvas, key
+from reports.palette import ordered
+from reports.study import Row, Study, by_depth
+
+STEPS, MOST = 80, 6
+"""Points of one step curve (each the mean of some steps); panels."""
+
+
+def training(study: Study) -> Drawn | None:
+    """None where nothing was trained by gradient descent."""
+    rows = [row for row in by_depth(study.networks) if study.info(row).get("epoch_loss")]
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((backbone(row), str(row["probe"])), []).append(row)
+    shown = sorted(groups, key=lambda group: (-len(groups[group]), group[1], group[0]))[:MOST]
+    if not shown:
+        return None
+    columns = min(2, len(shown))
+    lines = -(-len(shown) // columns)
+    figure, axes = canvas(lines, columns, height=2.6 if lines > 1 else 3.2)
+    looks = ordered(str(row["layers"]) for row in rows)
+    for axis, group in zip(axes, shown, strict=False):
+        _panel(axis, study, group, groups[group], looks)
+    for axis in axes[len(shown) :]:
+        axis.set_visible(False)
+    handles = [key(layers, colour, marker, "-") for layers, (colour, marker) in looks.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=6)
+    left_out = f" {len(groups) - len(shown)} further groups of cells are not shown." if len(groups) > len(shown) else ""
+    caption = "Markers: mean loss of an epoch on the training images. Thin lines: single steps, averaged over a few."
+    return Drawn("training", figure, caption + left_out, _alt(study, [row for g in shown for row in groups[g]]))
+
+
+def _panel(
+    axis: Axes, study: Study, group: tuple[str, str], rows: Sequence[Row], looks: dict[str, tuple[str, str]]
+) -> None:
+    tail = []
+    for row in rows:
+        info = study.info(row)
+        colour, marker = looks[str(row["layers"])]
+        epochs = np.array(info["epoch_loss"], dtype=float)
+        axis.plot(np.arange(len(epochs)) + 0.5, epochs, color=colour, marker=marker, markersize=4)
+        steps = np.array(info.get("step_loss") or [], dtype=float)
+        if len(steps):
+            means = np.array([part.mean() for part in np.array_split(steps, min(STEPS, len(steps)))])
+            x = (np.arange(len(means)) + 0.5) / len(means) * len(epochs)
+            axis.plot(x, means, color=colour, linewidth=0.7, alpha=0.55)
+            tail += means[len(means) // 10 :].tolist()
+        tail += epochs.tolist()
+    finite = [value for value in tail if np.isfinite(value)]
+    if finite:  # the first steps from zero weights would flatten everything after them
+        margin = 0.04 * (max(finite) - min(finite) or 1)
+        axis.set_ylim(min(finite) - margin, max(finite) + margin)
+    axis.set_title(f"{group[0]} · {group[1]}")
+    axis.set_xlabel("epochs")
+    axis.set_ylabel(f"{study.info(rows[0]).get('loss', '')} loss")
+
+
+def _alt(study: Study, rows: Sequence[Row]) -> str:
+    words = []
+    for row in rows:
+        epochs = study.info(row)["epoch_loss"]
+        words.append(f"{label(row)} from {epochs[0]:.4g} to {epochs[-1]:.4g} in {len(epochs)} epochs")
+    return "Training losses. " + "; ".join(words) + "."
