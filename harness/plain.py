@@ -41,6 +41,10 @@ class PlainProbe(Probe):
 
     fit: ClassVar[Callable[..., Any]]
 
+    def fitting_bytes(self, positions: int, channels: int) -> int:
+        """What fit takes beside the sample, for the estimate before a run: by default a copy in float64."""
+        return 8 * positions * channels
+
     def trainer(self, context: Context) -> Trainer:
         """Samples in one pass, fits at its end."""
         return PlainTrainer(self, context)
@@ -60,8 +64,9 @@ class PlainTrainer(Trainer):
         return self.sample.held_bytes()
 
     def solving_bytes(self) -> int:
-        """The array that is handed to fit."""
-        return self.sample.handover_bytes()
+        """The array that is handed to fit, and what fit takes."""
+        fitting = self.settings.fitting_bytes(self.settings.positions, self.sample.channels)
+        return self.sample.handover_bytes() + fitting
 
     def update(self, batch: Batch) -> None:
         """Draw from every image."""
@@ -74,6 +79,7 @@ class PlainTrainer(Trainer):
     def readout(self) -> LinearReadout:
         """The fitted weights, cut into layers; what the fit warned of goes with them."""
         drawn = self.sample.draw()
+        self.sample.clear()
         asked = inspect.signature(self.settings.fit).parameters
         offered = {"groups": drawn.groups, "seed": self.context.seed}
         given = {name: value for name, value in offered.items() if name in asked}

@@ -82,6 +82,10 @@ class PositionSample:
         slots = slots[np.argsort(image[slots], kind="stable")]
         return Drawn(self._tensors["features"].numpy()[slots], self._tensors["target"].numpy()[slots], image[slots])
 
+    def clear(self) -> None:
+        """Give the slots' memory back."""
+        self._tensors = {}
+
     def _fill(self, start: int, share: int, batch: Batch, index: int, target: Float[Tensor, "gh gw"]) -> None:
         cells = self._cells(batch.ids[index], batch.grid[0] * batch.grid[1], share)
         chosen = torch.from_numpy(cells).to(batch.device)

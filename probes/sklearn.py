@@ -64,15 +64,20 @@ class Sklearn(PlainProbe):
         """Weights and bias in the features' own units."""
         mean, scale = np.zeros(features.shape[1]), np.ones(features.shape[1])
         if self.standardise:
-            mean, scale = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
+            mean, scale = _moments(features)
             scale[scale == 0] = 1
-            features = ((features - mean) / scale).astype(np.float32)
+            features = features - mean.astype(np.float32)
+            features /= scale.astype(np.float32)
         model = self._make(seed)
         _split_by_image(model, groups)
         model.fit(features, density)
         weights, bias = linear_part(model, features[:200])
         weights = weights / scale
         return weights, bias - float(mean @ weights)
+
+    def fitting_bytes(self, positions: int, channels: int) -> int:
+        """The scaled features, and a copy in float64, which most estimators make."""
+        return (8 + 4 * self.standardise) * positions * channels
 
     def _make(self, seed: int) -> Any:
         found = resolve(self.estimator)
@@ -117,6 +122,15 @@ def linear_part(model: Any, features: NDArray[Any]) -> tuple[NDArray[np.float64]
     ):
         raise PluginError(f"{type(model).__name__} does not predict features @ coef_ + intercept_: it is not linear")
     return weights, bias
+
+
+def _moments(features: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of every channel, float64, without a copy of all of them."""
+    means, deviations = [], []
+    for block in np.array_split(features, max(1, features.shape[1] // 64), axis=1):
+        means.append(block.mean(0, dtype=np.float64))
+        deviations.append(block.std(0, dtype=np.float64))
+    return np.concatenate(means), np.concatenate(deviations)
 
 
 def _try_out(model: Any) -> None:
