@@ -41,13 +41,13 @@ def _rivals(study: Study, best: Row) -> Iterator[str]:
     others = [row for row in study.networks if row is not best]
     if not others:
         return
-    tests = compare(study, [(best, row) for row in others[:1]], study.by)
+    tests = compare(study, [(best, row) for row in others], study.by)
     if (first := tests[0]) is not None:
         yield (
             f"Its difference from the runner-up, {label(others[0])}, is {difference(first)} ({p_in_words(first)}, "
             f"{first['n']} images): {_verdict(first)}."
         )
-    every = [test for test in compare(study, [(best, row) for row in others], study.by) if test]
+    every = [test for test in tests if test]
     if len(every) > 1:
         number = sum(test["p_holm"] < DIFFERENT for test in every)
         yield f"It differs from {number} of the {len(every)} other cells with a network (p (Holm) < {DIFFERENT})."

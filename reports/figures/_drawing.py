@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,15 @@ class Drawn:
     table: list[list[str]] = field(default_factory=list)
     """Its numbers, where they deserve to be read one by one; the first row names the columns."""
 
+    @cached_property
+    def svg(self) -> str:
+        """As SVG; the same figure is always the same text."""
+        buffer = io.StringIO()
+        self.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        self.figure.set_layout_engine("none")  # it is laid out: another format need not do it again
+        # a reader without matplotlib's own font gets one as wide
+        return buffer.getvalue().replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
+
 
 @contextmanager
 def style() -> Iterator[None]:
@@ -84,25 +94,16 @@ def save(drawn: Drawn, folder: Path) -> list[Path]:
     """Write it as .svg and .png."""
     svg, png = (folder / f"{drawn.name}.{kind}" for kind in ("svg", "png"))
     folder.mkdir(parents=True, exist_ok=True)
-    replace(svg, as_svg(drawn.figure).encode())
+    replace(svg, drawn.svg.encode())
     buffer = io.BytesIO()
     drawn.figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
     replace(png, buffer.getvalue())
     return [svg, png]
 
 
-def as_svg(figure: Figure) -> str:
-    """The same figure is always the same text."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    # a reader without matplotlib's own font gets one as wide
-    return buffer.getvalue().replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
-
-
 def inline(drawn: Drawn) -> str:
     """The <svg> element for a page: every id with the figure's name before it, labelled by `alt`."""
-    svg = as_svg(drawn.figure)
-    svg = svg[svg.index("<svg") :]
+    svg = drawn.svg[drawn.svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", svg, flags=re.DOTALL)  # would style the whole page
     svg = re.sub(r'\bid="', f'id="{_word(drawn.name)}-', svg)

@@ -37,7 +37,7 @@ def controls(study: Study) -> Drawn | None:
         _panel(axis, study, probe, groups, networks, pixels)
     for axis in axes[len(probes) :]:
         axis.set_visible(False)
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(groups) - 0.5, -0.5)
     figure.legend(handles=_legend(study, bool(untrained), bool(pixels)), loc="outside lower center", ncols=3)
     return Drawn("controls", figure, _caption(study, trained, untrained, pixels), _alt(study, networks, pixels))
 

@@ -137,6 +137,7 @@ def _frame(axis: Axes, panel: Panel, *, named: bool, run: bool) -> None:
         first = min(x for x in places.values() if x > max(single))
         axis.axvline((max(single) + first) / 2, color=FAINT, linewidth=0.7)
     axis.grid(visible=False, axis="x")
+    axis.margins(y=0.1)
     axis.set_xlabel("layer, at its depth in the network")
     axis.set_ylabel(f"{panel.study.by.upper()}, mean over images, 95 % interval")
     if named:

@@ -1,97 +1,121 @@
-"""The report's page as people open it: from a file, in a real browser, on a desk and on a phone."""
+"""The report in a real browser, from file://, at the width of a desk and of a phone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.plan import make_plan
+from harness.progress import Silent
+from harness.recipe import parse_recipe
+from harness.results import read_cells
+from harness.run import run
 from reports.report import write_report
-from tests.harness.small_run import small_run
+from tests.reports.conftest import SMALL
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-pytestmark = pytest.mark.slow
 PHONE = 390
+ORDER = "return [...document.querySelectorAll('#cells tbody tr')].filter(r => !r.hidden).map(r => r.dataset.key)"
+HEADER = "return [...document.querySelectorAll('#cells th')].find(h => h.textContent.startsWith(arguments[0]))"
 
 
 @pytest.fixture(scope="module")
-def url(_chrome: Chrome, tmp_path_factory: pytest.TempPathFactory) -> str:
-    out = tmp_path_factory.mktemp("report")
-    write_report([small_run(out).record.folder], out / "report")
-    return (out / "report" / "index.html").as_uri()
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(make_plan(parse_recipe(SMALL)), tmp_path_factory.mktemp("results"), Silent()).folder
 
 
-def run(browser: Chrome, script: str) -> Any:
-    return browser.execute_script(f"return {script}")
+@pytest.fixture(scope="module")
+def address(results: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    page, *_ = write_report([results], tmp_path_factory.mktemp("report"))
+    return page.as_uri()
 
 
-def column(browser: Chrome, index: int) -> list[str]:
-    return list(run(browser, f'[...document.querySelectorAll("#cells tbody tr")].map(r => r.cells[{index}].innerText)'))
-
-
-def test_it_opens_whole_and_asks_for_nothing_else(browser: Chrome, url: str, screenshot: Callable[[str], Path]) -> None:
-    browser.get(url)
-    assert run(browser, "document.readyState") == "complete"
-    assert run(browser, "document.images.length") > 8
-    assert (
-        run(browser, "[...document.images].filter(i => i.getAttribute('loading') !== 'lazy' && !i.naturalWidth).length")
-        == 0
-    )
-    asked = run(
-        browser, "performance.getEntriesByType('resource').map(e => e.name).filter(n => !n.startsWith('data:'))"
-    )
-    assert asked == []
-    errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
-    assert errors == []
-    screenshot("report")
-
-
-def test_the_leaderboard_sorts_by_click_and_by_key(browser: Chrome, url: str) -> None:
-    from selenium.webdriver.common.by import By
-    from selenium.webdriver.common.keys import Keys
-
-    browser.get(url)
-    before = column(browser, 0)
-    headers = browser.find_elements(By.CSS_SELECTOR, "#cells thead th")
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", headers[0])
-    headers[0].find_element(By.TAG_NAME, "button").click()
-    assert headers[0].get_attribute("aria-sort") == "ascending"
-    by_name = column(browser, 0)
-    assert sorted(by_name) == sorted(before) != []
-    assert by_name != before
-    button = headers[1].find_element(By.TAG_NAME, "button")
-    button.send_keys(Keys.ENTER)
-    assert headers[1].get_attribute("aria-sort") == "descending"
-    numbers = [float(text.split()[0]) for text in column(browser, 1) if text[:1].isdigit()]
-    assert numbers == sorted(numbers, reverse=True)
-    button.send_keys(Keys.ENTER)
-    assert headers[1].get_attribute("aria-sort") == "ascending"
-    assert headers[0].get_attribute("aria-sort") is None
-
-
-def test_the_filter_leaves_what_has_all_words(browser: Chrome, url: str) -> None:
-    from selenium.webdriver.common.by import By
-
-    browser.get(url)
-    browser.find_element(By.ID, "filter").send_keys("layer1 ridge")
-    left = run(
-        browser, '[...document.querySelectorAll("#cells tbody tr")].filter(r => !r.hidden).map(r => r.innerText)'
-    )
-    assert left
-    assert all("layer1" in row and "ridge" in row for row in left)
-
-
-def test_a_phone_needs_no_sideways_scrolling(browser: Chrome, url: str, screenshot: Callable[[str], Path]) -> None:
-    metrics = {"width": PHONE, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+@contextlib.contextmanager
+def wide(browser: Chrome, width: int, height: int = 900) -> Iterator[None]:
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     try:
-        browser.get(url)
-        assert run(browser, "document.documentElement.scrollWidth") <= PHONE
-        assert run(browser, "parseFloat(getComputedStyle(document.body).fontSize)") >= 14
-        screenshot("report_phone")
+        yield
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def by(results: Path, metric: str, *, ascending: bool) -> list[Any]:
+    return list(read_cells(results).sort_values(metric, ascending=ascending, kind="stable").cell_key)
+
+
+def test_nothing_is_fetched_and_nothing_goes_wrong(browser: Chrome, address: str) -> None:
+    browser.execute_cdp_cmd("Network.enable", {})
+    browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["http://*", "https://*"]})
+    browser.get(address)
+    assert "small on demo" in browser.title
+    fetched = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
+    assert [name for name in fetched if not name.startswith("data:")] == []
+    assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]
+
+
+def test_every_picture_is_there(browser: Chrome, address: str) -> None:
+    browser.get(address)
+    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    count = "return [...document.images].map(i => i.naturalWidth)"
+    widths = browser.execute_script(count)
+    assert len(widths) > 30
+    assert all(width > 0 for width in widths)
+    sizes = browser.execute_script(
+        "return [...document.querySelectorAll('.plot svg')].map(s => s.getBoundingClientRect().height)"
+    )
+    assert len(sizes) >= 6
+    assert all(size > 100 for size in sizes)
+
+
+def test_the_leaderboard_is_sorted_by_click_and_by_keyboard(browser: Chrome, address: str, results: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    browser.get(address)
+    assert browser.execute_script(ORDER) == by(results, "cc", ascending=False)
+    header = browser.execute_script(HEADER, "NSS")
+    button = header.find_element("tag name", "button")
+    button.click()
+    assert browser.execute_script(ORDER) == by(results, "nss", ascending=False)
+    assert header.get_attribute("aria-sort") == "descending"
+    button.send_keys(Keys.ENTER)
+    assert browser.execute_script(ORDER) == by(results, "nss", ascending=True)
+    assert header.get_attribute("aria-sort") == "ascending"
+    lower_is_better = browser.execute_script(HEADER, "KLD")
+    lower_is_better.find_element("tag name", "button").send_keys(Keys.SPACE)
+    assert browser.execute_script(ORDER) == by(results, "kld", ascending=True)
+    assert header.get_attribute("aria-sort") is None
+
+
+def test_the_filter_leaves_what_has_all_words(browser: Chrome, address: str, results: Path) -> None:
+    browser.get(address)
+    browser.find_element("id", "filter").send_keys("layer2 RIDGE")
+    cells = read_cells(results)
+    wanted = cells[cells.layers.str.contains("layer2") & (cells.probe == "ridge")].cell_key
+    assert sorted(browser.execute_script(ORDER)) == sorted(wanted)
+    assert browser.find_element("id", "count").text == f"{len(wanted)} of {len(cells)} cells"
+
+
+def test_without_scripts_the_page_is_whole(browser: Chrome, address: str, results: Path) -> None:
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.get(address)
+        rows = browser.find_elements("css selector", "#cells tbody tr")
+        assert [row.get_attribute("data-key") for row in rows] == by(results, "cc", ascending=False)
+        assert not browser.find_element("id", "filter").is_displayed()
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+def test_a_phone_never_scrolls_sideways(browser: Chrome, address: str, screenshot: Callable[[str], Path]) -> None:
+    for width, name in ((1400, "report"), (PHONE, "report_phone")):
+        with wide(browser, width):
+            browser.get(address)
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+            assert screenshot(name).stat().st_size > 10_000

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +15,11 @@ from harness._probe import Context, Probe, Trainer
 from harness.cells import NO_BACKBONE, Cell
 from harness.metric_registry import METRICS as REGISTRY
 from harness.per_image import PerImage
+from harness.plan import make_plan
+from harness.progress import Silent
 from harness.recipe import parse_recipe
 from harness.results import CellResult, ResultsFolder, Status
+from harness.run import run
 from harness.uncertainty import Uncertainty
 
 
@@ -121,6 +126,87 @@ def tested_folder(folder: Path) -> Path:
     results.flush()
     results.write_pairs(uncertainty.pairs("cc"))
     return folder
+
+
+def matrix_folder(folder: Path, *, first: str = "stem") -> Path:
+    """Trained, untrained, pixels; two probes; two depths and both together; with what readouts tell of themselves."""
+    results, rng = ResultsFolder(folder), np.random.default_rng(5)
+    results.write_recipe(parse_recipe({"name": "osie", "dataset": "salicon", "probes": ["ridge"]}))
+    ended = [_matrix_cell(rng, "centre", 0.3, Floor()), _matrix_cell(rng, "observers", 0.9, Ceiling())]
+    for weights, gain in (("caffe", 0.3), ("random", 0.1)):
+        for probe, more in (("ridge", 0.0), ("sgd-kl", 0.03)):
+            for n, (layers, depth) in enumerate(((first, 0), ("layer3", 13), ("all", None))):
+                how = {"layers": layers, "backbone": "resnet50", "weights": weights, "depth": depth}
+                ended.append(_matrix_cell(rng, probe, 0.35 + gain * n / 2 + more, Dummy(), **how))
+    ended.append(_matrix_cell(rng, "ridge", 0.4, Dummy(), layers="pixels", backbone="pixels", weights="none", depth=0))
+    uncertainty = Uncertainty([REGISTRY.get(metric) for metric in METRICS], "digest")
+    uncertainty.add(ended)
+    for result in ended:
+        own = results.open_cell(result, None)
+        (own / "readout.json").write_text(json.dumps({"info": result.info}))
+        results.add(result)
+    results.flush()
+    results.write_pairs(uncertainty.pairs("cc"))
+    return folder
+
+
+def _matrix_cell(
+    rng: np.random.Generator,
+    probe: str,
+    mean: float,
+    kind: Probe,
+    *,
+    layers: str = NO_BACKBONE,
+    backbone: str = NO_BACKBONE,
+    weights: str = NO_BACKBONE,
+    depth: int | None = None,
+) -> CellResult:
+    scores = mean + rng.normal(0, 0.04, (40, len(METRICS)))
+    cell = Cell("osie640 (eye)", backbone, weights, layers, (), probe, kind, 0, depth=depth)
+    key = "-".join((weights, "".join(filter(str.isalnum, layers)), probe))
+    result = CellResult(cell, key, {"probe": probe}, "finished", None, weights)
+    result.metrics = dict(zip(METRICS, map(float, scores.mean(axis=0)), strict=True))
+    result.n_images, result.seconds = 40, {"fit": 0.4, "score": 3.0}
+    result.per_image = PerImage.of_rows(
+        {"image_id": i, **dict(zip(METRICS, map(float, row), strict=True))} for i, row in enumerate(scores)
+    )
+    if backbone != NO_BACKBONE:
+        result.seconds |= {"train_forward": 13.0, "test_forward": 5.5}
+        result.info = _info(probe, layers)
+    return result
+
+
+def _info(probe: str, layers: str) -> dict[str, Any]:
+    if probe == "ridge":
+        info: dict[str, Any] = {"alpha": 10.0, "alphas": [0.1, 1.0, 10.0], "cv_error": [3.0, 2.0, 1.5]}
+    else:
+        info = {"loss": "kl", "epoch_loss": [1.5, 1.2], "step_loss": [2.0, 1.4, 1.3, 1.1]}
+    return info | ({"layer_shares": {"layer1": -0.25, "layer3": 1.25}} if layers == "all" else {})
+
+
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "dataset": {"reader": "demo", "train": 8, "test": 4, "height": 96, "width": 128},
+    "backbones": [{"name": "resnet50", "weights": "random"}],
+    "layers": ["layer1", "layer2", ["layer1", "layer2"]],
+    "probes": ["ridge", {"name": "sgd", "loss": "kl", "epochs": 2}, "centre", "observers"],
+    "grid": 16,
+    "folds": 2,
+    "precision": "fp32",
+    "workers": 0,
+    "pictures": 2,
+}
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real run, with pictures; not to be changed."""
+    return run(make_plan(parse_recipe(SMALL)), tmp_path_factory.mktemp("results"), Silent()).folder
+
+
+@pytest.fixture
+def matrix(tmp_path: Path) -> Path:
+    return matrix_folder(tmp_path / "matrix")
 
 
 @pytest.fixture

@@ -1,189 +1,191 @@
-"""The page, from a real small run and from folders that lack something."""
+"""The page as a whole: complete, alone, true to the tables, safe with any name."""
 
 from __future__ import annotations
 
 import json
 import re
 import shutil
-from html.parser import HTMLParser
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
+import pandas as pd
 import pytest
+import yaml
 
 from harness.errors import ResultsError
 from harness.results import read_cells
+from reports.answer import comparability
 from reports.report import write_report
-from tests.harness.small_run import small_run
-
-VOID = {"meta", "img", "input", "br", "hr", "link", "col", "source", "wbr"}
-IN_SVG = {"path", "use", "line", "rect", "circle", "polygon", "polyline", "image", "stop"}
-
-
-class Page(HTMLParser):
-    """Every tag with its attributes; tags must close in order."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self._open: list[str] = []
-        self.feed(text)
-        assert self._open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self._open.pop() == tag
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
+from reports.study import read_studies
+from tests.reports.conftest import matrix_folder
+from tests.reports.html import Page
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_run(tmp_path_factory.mktemp("run")).record.folder
+def page_of(folders: list[Path], out: Path, by: str | None = None) -> Page:
+    page, *_ = write_report(folders, out, by)
+    parsed = Page(page.read_text(encoding="utf-8"))
+    parsed.check()
+    return parsed
 
 
-@pytest.fixture(scope="module")
-def written(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
+@pytest.fixture(scope="session")
+def written(small: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, Path]:
     out = tmp_path_factory.mktemp("report")
-    return out, write_report([folder], out)
+    return page_of([small], out), out
 
 
-def page_of(out: Path) -> tuple[str, Page]:
-    text = (out / "index.html").read_text(encoding="utf-8")
-    return text, Page(text)
+def words(page: Page) -> str:
+    return " ".join(page.all("body")[0].text.split())
 
 
-def test_all_files_are_there(written: tuple[Path, list[Path]]) -> None:
-    out, files = written
-    assert all(file.stat().st_size > 200 for file in files)
-    names = {str(file.relative_to(out)) for file in files}
-    assert {"index.html", "leaderboard.csv", "leaderboard.md"} <= names
-    for figure in ("layer_curve", "distributions", "training", "alphas", "layer_weights", "time", "solvers"):
-        assert {f"figures/{figure}.png", f"figures/{figure}.svg"} <= names
+def test_every_file_it_names_is_there(small: Path, tmp_path: Path) -> None:
+    files = write_report([small], tmp_path)
+    assert all(file.stat().st_size for file in files)
+    names = {str(file.relative_to(tmp_path)) for file in files}
+    assert {"index.html", "leaderboard.csv", "leaderboard.md", "figures/gallery.jpg"} <= names
+    for figure in ("layer_curve", "solvers", "distributions", "training", "alphas", "layer_weights", "time"):
+        assert {f"figures/{figure}.svg", f"figures/{figure}.png"} <= names
+    named = re.findall(r"figures/[\w-]+\.svg", (tmp_path / "index.html").read_text())
+    assert set(named) <= names
 
 
-def test_the_page_needs_nothing_but_itself(written: tuple[Path, list[Path]]) -> None:
-    text, page = page_of(written[0])
-    for _, attributes in page.tags:
-        for name in ("src", "href", "xlink:href", "srcset", "action"):
-            value = attributes.get(name)
-            assert value is None or value.startswith(("data:", "#")), f"{name}={value[:80]}"
-    assert "@import" not in text
-    assert not re.findall(r"url\((?!#|data:|\"data:|'data:)", text)
-    assert len(text) < 8e6
+def test_the_page_needs_nothing_else(written: tuple[Page, Path]) -> None:
+    page, _ = written
+    assert not re.search(r"https?:|@import|<(iframe|object|embed|script src|link rel=.style)", page.source)
+    for element in page.elements:
+        source = element.attributes.get("src")
+        assert source is None or source.startswith("data:image/")
+    assert all(url.startswith("#") for url in re.findall(r"url\(([^)]*)\)", page.source))
 
 
-def test_ids_are_unique_and_links_lead_somewhere(written: tuple[Path, list[Path]]) -> None:
-    _, page = page_of(written[0])
-    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
-    assert len(ids) == len(set(ids))
-    targets = {a["href"] for a in page.all("a") if (a.get("href") or "").startswith("#")}
-    assert targets <= {f"#{id_}" for id_ in ids}
+def test_the_numbers_are_those_of_the_tables(written: tuple[Page, Path], small: Path) -> None:
+    page, _ = written
+    cells = read_cells(small).set_index("cell_key")
+    rows = re.findall(r'<tr data-key="(\w+)".*?</tr>', page.source, flags=re.DOTALL)
+    assert sorted(rows) == sorted(cells.index)
+    heads = [e.text.split()[0] for e in page.all("th", data_kind="number")]
+    for key, row in re.findall(r'<tr data-key="(\w+)"(.*?)</tr>', page.source, flags=re.DOTALL):
+        values = dict(zip(heads, re.findall(r'data-value="([^"]*)"', row), strict=True))
+        for metric in ("cc", "kld", "auc", "ig"):
+            value = values[metric.upper()]
+            assert (float(value) if value else None) == (None if pd.isna(x := cells[metric][key]) else x)
+        assert (float(values["range"]) if values["range"] else None) == cells["share_cc"].get(key)
+        if pd.notna(cells.cc_ci_low[key]):
+            assert f"{cells.cc[key]:.3f} [{cells.cc_ci_low[key]:.3f}, {cells.cc_ci_high[key]:.3f}]" in row
 
 
-def test_it_can_be_read_without_seeing(written: tuple[Path, list[Path]]) -> None:
-    _, page = page_of(written[0])
-    assert page.all("html")[0]["lang"] == "en"
-    assert any(meta.get("name") == "viewport" for meta in page.all("meta"))
-    images = page.all("img")
-    assert images
-    assert all(image.get("alt") is not None for image in images)
-    svgs = [svg for svg in page.all("svg") if svg.get("role") == "img"]
-    assert svgs or any(len(image["alt"] or "") > 40 for image in images)
-    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
-    assert levels[0] == 1
-    assert all(b <= a + 1 for a, b in pairwise(levels))
-    assert all("scope" in header for header in page.all("th"))
+def test_it_says_what_the_best_is_and_what_made_it(written: tuple[Page, Path], small: Path) -> None:
+    text = words(written[0])
+    cells = read_cells(small)
+    best = cells[cells.backbone != "none"].sort_values("cc").iloc[-1]
+    assert f"resnet50/random · {best.layers} · {best.probe} predicts gaze best: CC {best.cc:.3f} [" in text
+    assert "from the runner-up" in text
+    assert "Synthetic images and gaze: not a measurement of people." in text
+    about = json.loads((small / "run.json").read_text())
+    assert about["dataset"]["test"]["digest"][:16] in text
+    assert f"torch {about['environment']['packages']['torch']}" in text
+    assert "8 training and 4 held-out images" in text
 
 
-def test_its_numbers_are_the_runs(folder: Path, written: tuple[Path, list[Path]]) -> None:
-    text, page = page_of(written[0])
-    cells = read_cells(folder)
-    finished = cells[cells.status == "finished"]
-    values = {attributes["data-value"] for attributes in page.all("td") if attributes.get("data-value")}
-    shown = sorted(float(value) for value in values)
-    for score in finished.cc:
-        assert any(abs(value - score) < 5e-7 or f"{value:.3f}" == f"{score:.3f}" for value in shown)
-    best = finished[finished.backbone != "none"].sort_values("cc").iloc[-1]
-    assert f"{best.cc:.3f} [{best.cc_ci_low:.3f}, {best.cc_ci_high:.3f}]" in text
-    assert "FloatingPointError" in text  # the cell that failed, with its reason
-    assert "ynthetic" in text
+def test_the_gallery_shows_image_gaze_prediction_and_overlay(written: tuple[Page, Path]) -> None:
+    page, _ = written
+    alts = [e.attributes["alt"] for e in page.all("img")]
+    for start in ("generated image ", "simulated gaze density on image ", "resnet50/random · ", "the same prediction"):
+        assert sum(alt.startswith(start) for alt in alts) >= 4
+    assert any(re.search(r"for image \d+, CC -?\d\.\d{3}", alt) for alt in alts)
+    assert "One image, all layers" in words(page)
+    for note in ("best 1", "best 4"):
+        assert note in words(page)
 
 
-def test_another_metric_ranks_and_an_unknown_one_is_refused(folder: Path, tmp_path: Path) -> None:
-    write_report([folder], tmp_path, "nss")
-    text, _ = page_of(tmp_path)
-    assert "by NSS" in text
-    with pytest.raises(ResultsError, match="nope"):
-        write_report([folder], tmp_path, "nope")
+def test_the_same_results_make_the_same_page(small: Path, tmp_path: Path) -> None:
+    once, twice = (write_report([small], tmp_path / name) for name in ("once", "twice"))
+    for a, b in zip(once, twice, strict=True):
+        assert a.read_bytes() == b.read_bytes(), a.name
 
 
-def test_two_runs_share_a_page_and_are_told_apart(folder: Path, tmp_path: Path) -> None:
-    other = shutil.copytree(folder, tmp_path / "other")
-    write_report([folder, other], tmp_path / "out")
-    text, page = page_of(tmp_path / "out")
-    rows = [attributes for attributes in page.all("th") if attributes.get("scope") == "row"]
-    assert len(rows) > len(read_cells(folder))
-    assert {"small", "other"} <= set(re.findall(r"\b(small|other)\b", text))
+def test_names_are_text_never_markup(tmp_path: Path) -> None:
+    evil = "<script>alert('$x$')</script>"
+    folder = matrix_folder(tmp_path / "a&<b>", first=evil)
+    (folder / "recipe.yaml").write_text(yaml.safe_dump({"name": evil}))
+    page = page_of([folder], tmp_path / "out")
+    assert page.source.count("<script>") == 1
+    assert "alert('$x$')" not in page.source.split("<script>")[1]
+    text = words(page)
+    assert evil in text
+    assert evil in page.all("title")[0].text
+    assert any(evil in element.attributes["aria-label"] for element in page.all("svg"))
+    assert any(evil == element.text.strip() for element in page.all("text"))
 
 
-def test_other_images_are_said_not_to_compare(folder: Path, tmp_path: Path) -> None:
-    other = shutil.copytree(folder, tmp_path / "other")
-    about = json.loads((other / "run.json").read_text())
-    about["dataset"]["test"]["digest"] = "0" * 64
-    (other / "run.json").write_text(json.dumps(about))
-    write_report([folder, other], tmp_path / "out")
-    assert "compar" in page_of(tmp_path / "out")[0].lower()
+def test_any_metric_ranks(matrix: Path, tmp_path: Path) -> None:
+    page = page_of([matrix], tmp_path, by="kld")
+    cells = read_cells(matrix)
+    order = re.findall(r'<tr data-key="([^"]+)"', page.source)
+    assert order == list(cells.sort_values("kld", kind="stable").cell_key)
+    assert page.all("th", data_kind="number")[0].text.startswith("KLD")
+    assert "predicts gaze best: KLD" in words(page)
+    assert pd.read_csv(tmp_path / "leaderboard.csv").kld.is_monotonic_increasing
+    with pytest.raises(ResultsError, match="no metric 'nes'"):
+        write_report([matrix], tmp_path, by="nes")
 
 
-@pytest.mark.parametrize("lost", ["stimuli", "pairs.parquet", "run.json", "cells", "per_image.parquet"])
-def test_what_is_missing_costs_its_own_section_only(folder: Path, tmp_path: Path, lost: str) -> None:
-    poor = shutil.copytree(folder, tmp_path / "poor")
-    path = poor / lost
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
-    write_report([poor], tmp_path / "out")
-    text, _ = page_of(tmp_path / "out")
-    assert "resnet50/random · layer1 · ridge" in text
+def test_what_did_not_finish_and_warnings_are_listed(osie: Path, tmp_path: Path) -> None:
+    text = words(page_of([osie], tmp_path))
+    assert "failed resnet50/caffe · layer1 · sgd-mse: FloatingPointError: training diverged [lr]" in text
+    assert "skipped resnet50/caffe · layer9 · pooled: resnet50 has no layer layer9" in text
+    assert "resnet50/caffe · layer4 · ridge: alpha 100 is at the edge of its grid" in text
 
 
-def test_hostile_names_stay_text(folder: Path, tmp_path: Path) -> None:
-    evil = '<script>alert("x")</script><img src=x onerror=alert(1)>'
-    bad = shutil.copytree(folder, tmp_path / "bad")
-    cells = read_cells(bad)
-    cells["probe"] = [evil + str(i) for i in range(len(cells))]
-    cells["error"] = [evil if error else None for error in cells.error]
-    cells["dataset"] = evil
-    cells.to_parquet(bad / "cells.parquet")
-    index: dict[str, Any] = json.loads((bad / "stimuli" / "index.json").read_text())
-    for entry in index.values():
-        entry["file"] = "<script>.jpg"
-    (bad / "stimuli" / "index.json").write_text(json.dumps(index))
-    about = json.loads((bad / "run.json").read_text())
-    about["environment"]["processor"] = evil
-    (bad / "run.json").write_text(json.dumps(about))
-    write_report([bad], tmp_path / "out")
-    text, page = page_of(tmp_path / "out")
-    assert len(page.all("script")) == 1
-    assert not any("onerror" in attributes for _, attributes in page.tags)
-    assert "&lt;script&gt;" in text
+@pytest.mark.parametrize(
+    ("gone", "said"),
+    [
+        (("run.json", "recipe.yaml"), "predicts gaze best"),
+        (("per_image.parquet", "pairs.parquet"), "The scores of single images are not there."),
+        (("cells", "stimuli"), "has no pictures"),
+    ],
+)
+def test_a_missing_piece_costs_what_is_made_of_it(small: Path, tmp_path: Path, gone: list[str], said: str) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(small, folder)
+    for name in gone:
+        shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
+    text = words(page_of([folder], tmp_path / "out"))
+    assert "predicts gaze best" in text
+    assert said in text
 
 
-def test_a_folder_that_is_none_says_so(tmp_path: Path) -> None:
-    with pytest.raises(ResultsError, match="is it the folder of a run"):
-        write_report([tmp_path], tmp_path / "out")
+def test_a_run_in_which_everything_failed_is_still_a_page(tmp_path: Path) -> None:
+    from harness.results import ResultsFolder
+    from tests.reports.conftest import cell_result
+
+    results = ResultsFolder(tmp_path / "bad")
+    results.add(cell_result("layer1", "ridge", status="failed", error="out of memory"))
+    results.flush()
+    text = words(page_of([tmp_path / "bad"], tmp_path / "out"))
+    assert "No cell was scored." in text
+    assert "out of memory" in text
 
 
-def test_the_same_run_gives_the_same_page(folder: Path, tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        write_report([folder], tmp_path / name)
-    assert (tmp_path / "a" / "index.html").read_bytes() == (tmp_path / "b" / "index.html").read_bytes()
+def test_runs_on_the_same_images_are_compared(tmp_path: Path) -> None:
+    folders = [matrix_folder(tmp_path / "a" / "osie"), matrix_folder(tmp_path / "b" / "osie")]
+    for folder in folders:
+        (folder / "run.json").write_text(json.dumps({"dataset": {"test": {"digest": "ab" * 32}}}))
+    page = page_of(folders, tmp_path / "out")
+    text = words(page)
+    assert "Not comparable" not in text
+    assert re.search(r"a/osie \(.*\) minus b/osie \(.*\): \+0\.000 \[.*\] in CC, p = 1\.000, 40 images", text)
+    assert page.all("th", data_kind="text")[0].text == "run"
+    assert (tmp_path / "out" / "figures" / "a-osie-controls.svg").exists()
+
+
+def test_runs_on_other_images_are_said_not_to_be_comparable(small: Path, matrix: Path, tmp_path: Path) -> None:
+    assert comparability(read_studies([small, matrix]))[0].startswith("It is not known")
+    (matrix / "run.json").write_text(json.dumps({"dataset": {"test": {"digest": "ab" * 32}}}))
+    text = words(page_of([small, matrix], tmp_path / "two"))
+    assert "Not comparable: The runs were scored on different test sets (small: demo" in text
+    assert "minus matrix" not in text
+
+
+def test_a_folder_of_an_older_recipe_is_ranked_by_cc(matrix: Path, tmp_path: Path) -> None:
+    (matrix / "recipe.yaml").write_text(yaml.safe_dump({"name": "old", "compare": "nes"}))
+    assert "predicts gaze best: CC" in words(page_of([matrix], tmp_path))
