@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 from torch import Tensor
 
+from harness.density import blur
 from harness.errors import ResultsError
 from harness.grid import resize
 from harness.types import Batch, LayerSpec, Size
@@ -130,6 +131,41 @@ class LinearReadout(Readout, kind="linear"):
         return cls(weights, settings["bias"], link=settings["link"])
 
 
+class SmoothedReadout(LinearReadout, kind="smoothed"):
+    """A linear readout whose map is blurred (`sigma` cells of the fitting grid), a fixed map added: still linear."""
+
+    def __init__(
+        self,
+        weights: Mapping[str, Float[Tensor, " c"]],
+        bias: float,
+        *,
+        sigma: float,
+        prior: Float[Tensor, "h w"],
+        link: str = "identity",
+        info: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(weights, bias, link=link, info=info)
+        self.sigma, self.prior = float(sigma), prior
+
+    def parts(self, batch: Batch) -> Mapping[str, Float[Tensor, "b h w"]]:
+        """What each layer adds after the blur, and the prior."""
+        found = {name: smooth(part, self.sigma) for name, part in super().parts(batch).items()}
+        prior = resize(self.prior.to(batch.device), batch.grid)
+        return {**found, PRIOR: prior.expand(len(batch), *batch.grid)}
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """As a linear readout, with the prior and the blur."""
+        tensors, settings = super().state()
+        return {**tensors, PRIOR: self.prior}, {**settings, "sigma": self.sigma}
+
+    @classmethod
+    def from_state(cls, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Self:
+        """The inverse of `state`."""
+        weights = {name: tensors[f"weight.{name}"] for name in settings["layers"]}
+        how = {"sigma": settings["sigma"], "prior": tensors[PRIOR], "link": settings["link"]}
+        return cls(weights, settings["bias"], **how)
+
+
 class MapReadout(Readout, kind="map"):
     """A whole map at once from globally pooled features: map = bias + W' gap(X), on a fixed raster.
 
@@ -170,6 +206,15 @@ class MapReadout(Readout, kind="map"):
         """The inverse of `state`."""
         weights = {name: tensors[f"weight.{name}"] for name in settings["layers"]}
         return cls(tensors["bias"], weights, link=settings["link"])
+
+
+PRIOR = "prior"
+"""The name of the fixed map among what layers add."""
+
+
+def smooth(maps: Float[Tensor, "b h w"], sigma: float) -> Float[Tensor, "b h w"]:
+    """Maps blurred by a Gaussian of `sigma` of their own cells, borders reflected; 0: as they are."""
+    return blur(maps, sigma) if sigma > 0 else maps
 
 
 def linked(logits: Float[Tensor, "b h w"], link: str) -> Float[Tensor, "b h w"]:

@@ -18,7 +18,8 @@ from tests.harness.data.roots import annotation, image, write_root
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "ridge": [{}, {"position": True, "target": "standardised"}],
-    "sgd": [{"epochs": 2}, {"epochs": 2, "loss": "kl"}],
+    "sgd": [{"epochs": 2}, {"epochs": 2, "loss": "kl"}, {"epochs": 2, "loss": "nll"}],
+    "elastic-net": [{}, {"l1_ratio": 1.0}],
     "pooled": [{}, {"solver": "sgd", "epochs": 2}],
     "sklearn": [{"estimator": "sklearn.linear_model.Ridge", "standardise": True}],
 }
@@ -46,10 +47,18 @@ def test_metrics(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "parameters"),
-    [("resnet50", {}), ("timm", {"model": "resnet18"}), ("timm", {"model": "vit_tiny_patch16_224"})],
+    [
+        ("resnet50", {"weights": "random"}),
+        ("timm", {"model": "resnet18", "weights": "random"}),
+        ("timm", {"model": "vit_tiny_patch16_224", "weights": "random"}),
+        ("resnet18", {"weights": "random"}),
+        ("dino_vits16", {"weights": "random"}),
+        ("scales", {"of": "resnet18", "weights": "random"}),
+        ("pixels", {}),
+    ],
 )
 def test_backbones(name: str, parameters: dict[str, Any]) -> None:
-    check_backbone(name, weights="random", **parameters)
+    check_backbone(name, **parameters)
 
 
 def test_datasets(tmp_path: Path) -> None:
