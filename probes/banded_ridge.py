@@ -68,8 +68,8 @@ def search_info(found: GroupsCrossValidated, names: list[str]) -> dict[str, Any]
     chosen = dict(zip(names, best.alphas, strict=True))
     edges = [name for name, alpha in chosen.items() if not low * (1 + EDGE) < alpha < high / (1 + EDGE)]
     info: dict[str, Any] = {
-        "alphas": chosen,
-        "cv_error": best.cv_error,
+        "layer_alphas": chosen,
+        "layer_cv_error": best.cv_error,
         "common_alpha": found.common.solution.alpha,
         "common_cv_error": min(found.common.cv_error),
         "search": [{"alphas": list(step.alphas), "cv_error": step.cv_error} for step in found.path],

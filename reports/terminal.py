@@ -27,6 +27,8 @@ from reports._board import (
 )
 from reports._pairs import DIFFERENT, against, difference, p_value
 
+NAMED = 2
+"""Cells that are named where several did not finish for the same reason."""
 NARROW, WIDE = 100, 120
 """Below the first so many characters a row's text columns become one; from the second on there is an interval."""
 
@@ -108,9 +110,18 @@ def _notes(board: Board, console: Console) -> Iterator[str]:
             yield f"[yellow]unscored[/] {escape(label(row))}: {escape(_reasons(row))}"
     for name, warning in board.warnings:
         yield f"[yellow]warning[/] {escape(name)}: {escape(warning)}"
-    for row in board.others:
-        colour = "red" if row["status"] == "failed" else "yellow"
-        yield f"[{colour}]{row['status']}[/] {escape(label(row))}: {escape(row['error'] or 'no reason given')}"
+    for (status, reason), cells in _alike(board.others).items():
+        colour = "red" if status == "failed" else "yellow"
+        named = ", ".join(cells[:NAMED]) + (f" and {len(cells) - NAMED} more" if len(cells) > NAMED else "")
+        yield f"[{colour}]{status}[/] {escape(named)}: {escape(reason)}"
+
+
+def _alike(rows: list[dict[str, Any]]) -> dict[tuple[str, str], list[str]]:
+    """Cells that share a status and its reason: a network without weights would say the same of each."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        found.setdefault((row["status"], row["error"] or "no reason given"), []).append(label(row))
+    return found
 
 
 def _tested(board: Board, best: str) -> Iterator[str]:

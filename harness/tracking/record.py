@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from harness.curves import curve
 from harness.results import interval_columns, share_columns
 
 if TYPE_CHECKING:
@@ -102,14 +103,14 @@ def points(run: RunRecord, result: CellResult) -> tuple[list[Point], dict[str, s
     single |= _uncertainty(result, run.recipe.compare)
     found = [(name, float(value), 0) for name, value in single.items()]
     for source, name in TRAINING.items():
-        found += thin([(name, _number(value), step) for step, value in enumerate(result.info.get(source) or [])])
+        found += thin([(name, value, step) for step, value in enumerate(curve(result.info, source))])
     return finite([*found, *alpha_path(result.info)])
 
 
 def alpha_path(info: dict[str, Any]) -> list[Point]:
     """A ridge's cross-validated error over its penalties, drawn over 10 log10(alpha)."""
-    path = zip(info.get("alphas") or [], info.get("cv_error") or [], strict=False)
-    found = [(ALPHA_PATH, _number(error), round(10 * math.log10(alpha))) for alpha, error in path if alpha > 0]
+    path = zip(curve(info, "alphas"), curve(info, "cv_error"), strict=False)
+    found = [(ALPHA_PATH, error, round(10 * math.log10(alpha))) for alpha, error in path if alpha > 0]
     return sorted(found, key=lambda point: point[2])
 
 
@@ -151,10 +152,6 @@ def _note(run: RunRecord, result: CellResult, warnings: str) -> str:
     if result.info.get("alphas"):
         lines.append(f"Of `{ALPHA_PATH}` the step is 10 log10(alpha): -30 is alpha 0.001, 0 is 1, 30 is 1000.")
     return "\n\n".join(lines)
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
 
 
 def _text(value: object) -> str:

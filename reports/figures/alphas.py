@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
+from harness.curves import curve
 from reports._board import backbone, label
 from reports.figures._drawing import Drawn, canvas, key
 from reports.palette import INK, WARNING, ordered
@@ -50,9 +51,9 @@ def alphas(study: Study) -> Drawn | None:
 
 
 def _path(info: dict[str, Any]) -> Path | None:
-    grid, errors, chosen = info.get("alphas") or [], info.get("cv_error") or [], info.get("alpha")
-    known = [(a, e) for a, e in zip(grid, errors, strict=False) if a > 0 and e is not None and np.isfinite(e)]
-    if chosen is None or len(known) < 2:
+    chosen, path = info.get("alpha"), zip(curve(info, "alphas"), curve(info, "cv_error"), strict=False)
+    known = [(a, e) for a, e in path if a > 0 and np.isfinite(e)]
+    if not isinstance(chosen, int | float) or len(known) < 2:
         return None
     smallest = min(e for _, e in known) or 1.0
     return [a for a, _ in known], [e / smallest for _, e in known], float(chosen)

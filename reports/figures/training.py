@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from harness.curves import curve
 from reports._board import backbone, label
 from reports.figures._drawing import Drawn, canvas, key
 from reports.palette import ordered
@@ -18,7 +19,7 @@ STEPS, MOST = 80, 6
 
 def training(study: Study) -> Drawn | None:
     """None where nothing was trained by gradient descent."""
-    rows = [row for row in by_depth(study.networks) if study.info(row).get("epoch_loss")]
+    rows = [row for row in by_depth(study.networks) if curve(study.info(row), "epoch_loss")]
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((backbone(row), str(row["probe"])), []).append(row)
@@ -47,9 +48,9 @@ def _panel(
     for row in rows:
         info = study.info(row)
         colour, marker = looks[str(row["layers"])]
-        epochs = np.array(info["epoch_loss"], dtype=float)
+        epochs = np.array(curve(info, "epoch_loss"))
         axis.plot(np.arange(len(epochs)) + 0.5, epochs, color=colour, marker=marker, markersize=4)
-        steps = np.array(info.get("step_loss") or [], dtype=float)
+        steps = np.array(curve(info, "step_loss"))
         if len(steps):
             means = np.array([part.mean() for part in np.array_split(steps, min(STEPS, len(steps)))])
             x = (np.arange(len(means)) + 0.5) / len(means) * len(epochs)
@@ -68,6 +69,6 @@ def _panel(
 def _alt(study: Study, rows: Sequence[Row]) -> str:
     words = []
     for row in rows:
-        epochs = study.info(row)["epoch_loss"]
+        epochs = curve(study.info(row), "epoch_loss")
         words.append(f"{label(row)} from {epochs[0]:.4g} to {epochs[-1]:.4g} in {len(epochs)} epochs")
     return "Training losses. " + "; ".join(words) + "."

@@ -16,9 +16,9 @@ from tests.probes.plain import stream, taught
 def test_a_penalty_a_layer_and_never_worse_than_ridge() -> None:
     banded, ridge = taught(BandedRidge(), stream()), taught(Ridge(), stream())
     assert isinstance(banded, LinearReadout)
-    assert set(banded.info["alphas"]) == {"fine", "coarse"}
+    assert set(banded.info["layer_alphas"]) == {"fine", "coarse"}
     assert banded.info["common_alpha"] == ridge.info["alpha"]
-    assert banded.info["cv_error"] <= min(ridge.info["cv_error"])
+    assert banded.info["layer_cv_error"] <= min(ridge.info["cv_error"])
     assert len(banded.info["search"]) <= 1 + BandedRidge().steps
     assert json.loads(json.dumps(banded.info)) == banded.info
 
@@ -32,7 +32,7 @@ def test_one_layer_is_skipped_unless_position_terms_are_a_second() -> None:
     assert "this is ridge" in str(BandedRidge().skip(LAYERS[:1]))
     assert BandedRidge(position=True).skip(LAYERS[:1]) is None
     assert BandedRidge().skip(LAYERS) is None
-    assert set(taught(BandedRidge(position=True), stream(), LAYERS[:1]).info["alphas"]) == {"fine", "position"}
+    assert set(taught(BandedRidge(position=True), stream(), LAYERS[:1]).info["layer_alphas"]) == {"fine", "position"}
 
 
 def test_labels_and_mistakes() -> None:
