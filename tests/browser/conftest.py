@@ -55,7 +55,9 @@ def browser(_chrome: Chrome) -> Iterator[Chrome]:
     """An empty page of SIZE pixels."""
     _chrome.set_window_size(*SIZE)
     _chrome.get("about:blank")
+    _chrome.get_log("browser")  # type: ignore[no-untyped-call]  # what earlier pages said is theirs
     yield _chrome
+    _chrome.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
     _chrome.get("about:blank")
 
 
