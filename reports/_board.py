@@ -119,7 +119,7 @@ def share(row: dict[str, Any], metric: str | None) -> float | None:
 def percent(row: dict[str, Any], metric: str | None) -> str:
     """ "61", or a dash: the share of the explainable range in percent."""
     value = share(row, metric)
-    return "–" if value is None else f"{value:.0%}".removesuffix("%")
+    return "–" if value is None else str(round(100 * value))
 
 
 def own_seconds(row: dict[str, Any]) -> float:

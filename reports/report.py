@@ -60,7 +60,7 @@ def _facts(study: Study, pictures: Gallery) -> Facts:
         [(label(row), row["status"], row["error"] or "no reason given") for row in board.others],
         board.warnings,
         list(_provenance(study)),
-        f"salprobe run {RECIPE}",
+        f"salprobe run {study.name}/{RECIPE}; salprobe report results/{board.recipe}",
         _yaml(study),
         pictures,
     )
