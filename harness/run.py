@@ -147,6 +147,7 @@ class _Journey:
 def read_split(plan: Plan, split: Split, progress: Progress) -> Dataset:
     """A split, cut to the recipe's limit; raises DataError for an empty one."""
     progress.say(f"reading {plan.reader.label}, {split} split")
+    main_first(lambda: plan.reader.prepare(split, progress))
     dataset = main_first(lambda: plan.reader.read(split))
     for skipped in dataset.skipped:
         progress.say(f"skipped image {skipped.id} ({skipped.file}): {skipped.reason}")

@@ -19,6 +19,8 @@ from harness.types import Points, Size
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from harness.progress import Progress
+
 T = TypeVar("T")
 Split = Literal["train", "test"]
 
@@ -107,6 +109,9 @@ class DatasetReader(ABC):
     def label(self) -> str:
         """The name in tables; says "synthetic" where the gaze is."""
         return self.name
+
+    def prepare(self, split: Split, progress: Progress) -> None:  # noqa: B027 - most have nothing to do
+        """Called before `read`: whatever takes long enough to be shown, its result kept for `read`."""
 
     @abstractmethod
     def read(self, split: Split) -> Dataset:

@@ -9,24 +9,36 @@ Observers become 0, 1, ... in order of their worker_id; images are ordered by id
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from harness.data._coco import Record, load_index, observer_codes
-from harness.data._gaze import BadGazeError, gaze_of
+from harness.data._annotation_stream import MIB
+from harness.data._coco import Record, load_index
+from harness.data._gaze import BadGazeError
+from harness.data._gaze_columns import (
+    KEPT_FROM,
+    VERSION,
+    GazeColumns,
+    columns_of,
+    file_digest,
+    load_columns,
+    save_columns,
+)
 from harness.data.dataset import Dataset, DatasetReader, Skipped, Split, dataset
 from harness.data.images import BadImageError, ImageFacts, check_image
 from harness.errors import DataError
-from harness.types import Points
+from harness.paths import cache_folder
+from harness.progress import NO_BAR, Silent
 
 if TYPE_CHECKING:
-    from pycocotools.coco import COCO
+    from harness.progress import Progress
 
 ANNOTATIONS: Mapping[Split, str] = {"train": "fixations_train2014.json", "test": "fixations_val2014.json"}
 """The names of the release; its validation images are the ones to be reported on."""
@@ -40,10 +52,9 @@ FOLDERS: Mapping[Split, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class _Stimulus:
-    id: int
+    index: int
     file: Path
     facts: ImageFacts
-    points: Points
 
 
 @dataset("salicon")
@@ -70,19 +81,25 @@ class Salicon(DatasetReader):
         """The title where there is one."""
         return self.title or self.name
 
+    def prepare(self, split: Split, progress: Progress) -> None:
+        """Parse the annotation file, which takes a while where it is large; its columns are kept for later runs."""
+        root = _existing(self.root)
+        gaze_columns(_annotation_file(root, split, self.train if split == "train" else self.test), progress)
+
     def read(self, split: Split) -> Dataset:
         """That split in columns; raises DataError naming file and id, or lists what it left out in `skipped`."""
         root = _existing(self.root)
         file = _annotation_file(root, split, self.train if split == "train" else self.test)
-        results = list(_stimuli(root, file, split))
+        gaze = gaze_columns(file, Silent())
+        results = list(_stimuli(root, file, split, gaze))
         good = [result for result in results if isinstance(result, _Stimulus)]
-        bad = [result for result in results if isinstance(result, BadImageError)]
+        bad = [result for result in results if isinstance(result, BadImageError)] + _strays(gaze, file)
         if bad and self.on_bad == "error":
             rest = f" (and {len(bad) - 1} more bad images)" if len(bad) > 1 else ""
             raise DataError(f"{bad[0]}{rest}; mend the dataset, or leave such images out: dataset.on_bad=skip")
         if not good:
             raise DataError(f"{file}: not one usable image; {f'the first: {bad[0]}' if bad else 'it lists none'}")
-        return _columns(self, split, good, bad)
+        return _dataset(self, split, gaze, good, bad)
 
 
 def _existing(root: str | None) -> Path:
@@ -109,19 +126,44 @@ def _annotation_file(root: Path, split: Split, name: str | None) -> Path:
     raise DataError(f"{looked}; {listing}. Name the annotation file: dataset.{split}=FILE")
 
 
-def _stimuli(root: Path, file: Path, split: Split) -> Iterator[_Stimulus | BadImageError]:
-    """Every image of the file by ascending id, usable or not, then what refers to no image."""
-    coco = load_index(file)
-    codes = observer_codes(coco.anns.values())
-    images = [coco.imgs[id] for id in sorted(coco.imgs)]
+def gaze_columns(file: Path, progress: Progress) -> GazeColumns:
+    """The file's gaze: kept columns where there are some, else parsed (and kept where the file is large)."""
+    try:
+        size = file.stat().st_size
+        kept = cache_folder("gaze")
+        folder = kept / f"{file_digest(file, kept / 'digests')}-v{VERSION}" if size >= KEPT_FROM else None
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
+    if folder is not None and (columns := load_columns(folder)) is not None:
+        return columns
+    with progress.phase(f"parsing {file.name}", size // MIB, unit="MiB") if folder else nullcontext(NO_BAR) as bar:
+        columns = columns_of(load_index(file, bar))
+    if folder is None:
+        return columns
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        save_columns(columns, folder)
+    except OSError as error:
+        progress.say(f"{file.name}: its columns cannot be kept for later runs: {error}")
+        return columns
+    return load_columns(folder) or columns
+
+
+def _stimuli(root: Path, file: Path, split: Split, gaze: GazeColumns) -> Iterator[_Stimulus | BadImageError]:
+    """Every image of the file by ascending id, usable or not."""
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        checks = pool.map(lambda image: _find_and_check(root, file, split, image), images)
-        for image, checked in zip(images, checks, strict=True):
+        checks = pool.map(lambda image: _find_and_check(root, file, split, image), gaze.images)
+        for index, (image, checked) in enumerate(zip(gaze.images, checks, strict=True)):
             if isinstance(checked, BadImageError):
                 yield checked
+                continue
+            path, facts = checked
+            try:
+                gaze.points(index, facts.size)
+            except BadGazeError as error:
+                yield BadImageError(image["id"], str(file), f"({path.name}) {error}")
             else:
-                yield _with_gaze(image["id"], *checked, coco.imgToAnns.get(image["id"], []), codes, file)
-    yield from _strays(coco, file)
+                yield _Stimulus(index, path, facts)
 
 
 def _find_and_check(root: Path, file: Path, split: Split, image: Record) -> tuple[Path, ImageFacts] | BadImageError:
@@ -144,35 +186,31 @@ def _find_and_check(root: Path, file: Path, split: Split, image: Record) -> tupl
     return path, facts
 
 
-def _with_gaze(
-    id: int, path: Path, facts: ImageFacts, annotations: Sequence[Record], codes: Mapping[int | str, int], file: Path
-) -> _Stimulus | BadImageError:
-    try:
-        return _Stimulus(id, path, facts, gaze_of(annotations, codes, facts.size))
-    except BadGazeError as error:
-        return BadImageError(id, str(file), f"({path.name}) {error}")
+def _strays(gaze: GazeColumns, file: Path) -> list[BadImageError]:
+    return [
+        BadImageError(image, str(file), f"is not listed under 'images', but annotation {annotation} is for it")
+        for image, annotation in gaze.strays
+    ]
 
 
-def _strays(coco: COCO, file: Path) -> Iterator[BadImageError]:
-    for id in sorted(set(coco.imgToAnns) - set(coco.imgs)):
-        first = coco.imgToAnns[id][0]["id"]
-        yield BadImageError(id, str(file), f"is not listed under 'images', but annotation {first} is for it")
-
-
-def _columns(reader: Salicon, split: Split, good: Sequence[_Stimulus], bad: Sequence[BadImageError]) -> Dataset:
+def _dataset(
+    reader: Salicon, split: Split, gaze: GazeColumns, good: Sequence[_Stimulus], bad: Sequence[BadImageError]
+) -> Dataset:
+    every = np.array([stimulus.index for stimulus in good])
+    offset, (row, col, observer) = gaze.taken(every)
     return Dataset(
         name=reader.name,
         split=split,
         edition=str(reader.edition),
         points_kind=reader.points,
-        ids=np.array([s.id for s in good], np.int64),
-        files=tuple(s.file for s in good),
-        height=np.array([s.facts.size[0] for s in good], np.int32),
-        width=np.array([s.facts.size[1] for s in good], np.int32),
-        offset=np.array(list(accumulate((len(s.points) for s in good), initial=0)), np.int64),
-        row=np.concatenate([s.points.row for s in good]),
-        col=np.concatenate([s.points.col for s in good]),
-        observer=np.concatenate([s.points.observer for s in good]),
+        ids=np.array([gaze.images[index]["id"] for index in every], np.int64),
+        files=tuple(stimulus.file for stimulus in good),
+        height=np.array([stimulus.facts.size[0] for stimulus in good], np.int32),
+        width=np.array([stimulus.facts.size[1] for stimulus in good], np.int32),
+        offset=offset,
+        row=row,
+        col=col,
+        observer=observer,
         skipped=tuple(Skipped(b.id, b.file, b.reason) for b in bad),
-        image_sha256=tuple(s.facts.sha256 for s in good),
+        image_sha256=tuple(stimulus.facts.sha256 for stimulus in good),
     )
