@@ -175,7 +175,12 @@ def about(train: Dataset, test: Dataset) -> dict[str, Any]:
         "points": train.points_kind,
         "synthetic": train.synthetic,
         **{
-            split.split: {"images": len(split), "points": len(split.row), "digest": split.digest}
+            split.split: {
+                "images": len(split),
+                "points": len(split.row),
+                "dropped_points": split.dropped,
+                "digest": split.digest,
+            }
             for split in (train, test)
         },
         "pool_of_other_images": {"images": len(test), "points": len(test.row), "rule": POOL_RULE},

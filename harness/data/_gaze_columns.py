@@ -22,10 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pycocotools.coco import COCO
 
-VERSION = 1
+VERSION = 2
 """Raised when the files or their meaning change."""
-KEPT_FROM = 16 * 2**20
-"""Bytes of a source from which on its columns are kept: a smaller one is parsed in the time it takes to look."""
 ABOUT = "about.json"
 _OF_IMAGE = ("id", "file_name", "height", "width")
 
@@ -52,6 +50,10 @@ class GazeColumns:
     length: NDArray[np.int64]
     box: NDArray[np.int32]
     """(n, 4): the smallest row and col and the largest row and col of an image's points."""
+    time: NDArray[np.int32]
+    """ms, of every point; empty where it is not known."""
+    dropped: NDArray[np.int64]
+    """How many of an image's points lay outside it and were left out."""
 
     def points(self, index: int, size: Size) -> Points:
         """The gaze on an image of that size; raises BadGazeError where it cannot be used."""
@@ -65,14 +67,17 @@ class GazeColumns:
             check_inside(np.stack([row, col], axis=1) + 1, self.annotation[own], self.length[own], size)
         return Points(row, col, observer)
 
-    def taken(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[NDArray[np.int32]]]:
-        """(offset, [row, col, observer]) of these images; views where they are all, else in memory of their own."""
-        columns = [self.row, self.col, self.observer]
+    def taken(
+        self, indices: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], list[NDArray[np.int32]], NDArray[np.int32] | None]:
+        """(offset, [row, col, observer], time) of these images; views where they are all, else copies."""
+        columns = [self.row, self.col, self.observer, *([self.time] if len(self.time) else [])]
         if len(indices) == len(self.images):
-            return self.offset, columns
+            return self.offset, columns[:3], columns[3] if len(columns) > 3 else None
         spans = [slice(int(self.offset[i]), int(self.offset[i + 1])) for i in indices]
         offset = np.concatenate([[0], np.cumsum([span.stop - span.start for span in spans])]).astype(np.int64)
-        return offset, [np.concatenate([column[span] for span in spans]) for column in columns]
+        copies = [np.concatenate([column[span] for span in spans]) for column in columns]
+        return offset, copies[:3], copies[3] if len(copies) > 3 else None
 
 
 def columns_of(coco: COCO) -> GazeColumns:
@@ -119,6 +124,8 @@ def columns_of(coco: COCO) -> GazeColumns:
         annotation=np.array([a["id"] for own in of_image for a in own], np.int64),
         length=length,
         box=box,
+        time=np.empty(0, np.int32),
+        dropped=np.zeros(len(images), np.int64),
     )
 
 

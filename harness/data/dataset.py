@@ -52,6 +52,10 @@ class Dataset:
     col: NDArray[np.int32]
     observer: NDArray[np.int32]
     synthetic: bool = False
+    time: NDArray[np.int32] | None = None
+    """ms of every point since the stimulus appeared, where the recording has it."""
+    dropped: int = 0
+    """Points that lay outside their image and were left out by the reader."""
     skipped: tuple[Skipped, ...] = ()
     image_sha256: tuple[str, ...] = field(default=(), repr=False)
     """Of each image file's bytes, in order."""
@@ -87,6 +91,7 @@ class Dataset:
             row=self.row[which],
             col=self.col[which],
             observer=self.observer[which],
+            time=self.time[which] if self.time is not None else None,
             image_sha256=tuple(self.image_sha256[i] for i in indices) if self.image_sha256 else (),
         )
 

@@ -1,47 +1,35 @@
-"""The SALICON layout: a folder of images and two COCO-style annotation files (Jiang et al., CVPR 2015).
+"""The SALICON layout: a folder of images, and gaze in two COCO-style files or a .mat file an image (Jiang et al. 2015).
 
-Expected below `root`: the annotation files (there or in `annotations/`) and the images, flat in `images/` or split as
-people unpack them. Every annotation is one worker on one image: `fixations` are [row, col], 1-based; `worker_id` is
-mandatory and means the same person wherever it returns, so two annotations of a worker on an image are one observer.
-Observers become 0, 1, ... in order of their worker_id; images are ordered by id.
+Expected below `root`: the annotation files (there or in `annotations/`) or the .mat files (in `fixations/train` and
+`fixations/val`), and the images, flat in `images/` or split as people unpack them. In the annotation files every
+annotation is one worker on one image: `fixations` are [row, col], 1-based; `worker_id` is mandatory and means the same
+person wherever it returns, so two annotations of a worker on an image are one observer. Observers become 0, 1, ... in
+order of their worker_id; images are ordered by id.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from harness.data._annotation_stream import MIB
-from harness.data._coco import Record, load_index
+from harness.data._coco import Record
 from harness.data._gaze import BadGazeError
-from harness.data._gaze_columns import (
-    KEPT_FROM,
-    VERSION,
-    GazeColumns,
-    columns_of,
-    file_digest,
-    load_columns,
-    save_columns,
-)
+from harness.data._gaze_columns import GazeColumns
+from harness.data._gaze_source import GazeSource, find_gaze
 from harness.data.dataset import Dataset, DatasetReader, Skipped, Split, dataset
 from harness.data.images import BadImageError, ImageFacts, check_image
 from harness.errors import DataError
-from harness.paths import cache_folder
-from harness.progress import NO_BAR, Silent
+from harness.progress import Silent
 
 if TYPE_CHECKING:
     from harness.progress import Progress
 
-ANNOTATIONS: Mapping[Split, str] = {"train": "fixations_train2014.json", "test": "fixations_val2014.json"}
-"""The names of the release; its validation images are the ones to be reported on."""
 # A split looks into its own folders first: the same file name may stand for another picture in the other split.
 _TRAIN, _TEST = ("images/train", "train"), ("images/val", "val", "images/test")
 FOLDERS: Mapping[Split, tuple[str, ...]] = {
@@ -83,14 +71,15 @@ class Salicon(DatasetReader):
 
     def prepare(self, split: Split, progress: Progress) -> None:
         """Parse the annotation file, which takes a while where it is large; its columns are kept for later runs."""
-        root = _existing(self.root)
-        gaze_columns(_annotation_file(root, split, self.train if split == "train" else self.test), progress)
+        gaze = self._source(split).columns(progress)
+        if dropped := int(gaze.dropped.sum()):
+            every = dropped + len(gaze.row)
+            progress.say(f"{self.label} {split}: {dropped} of {every} points lie outside their image and are left out")
 
     def read(self, split: Split) -> Dataset:
         """That split in columns; raises DataError naming file and id, or lists what it left out in `skipped`."""
-        root = _existing(self.root)
-        file = _annotation_file(root, split, self.train if split == "train" else self.test)
-        gaze = gaze_columns(file, Silent())
+        source = self._source(split)
+        root, file, gaze = _existing(self.root), source.path, source.columns(Silent())
         results = list(_stimuli(root, file, split, gaze))
         good = [result for result in results if isinstance(result, _Stimulus)]
         bad = [result for result in results if isinstance(result, BadImageError)] + _strays(gaze, file)
@@ -101,6 +90,10 @@ class Salicon(DatasetReader):
             raise DataError(f"{file}: not one usable image; {f'the first: {bad[0]}' if bad else 'it lists none'}")
         return _dataset(self, split, gaze, good, bad)
 
+    def _source(self, split: Split) -> GazeSource:
+        name = self.train if split == "train" else self.test
+        return find_gaze(_existing(self.root), split, name, str(self.edition), self.points)
+
 
 def _existing(root: str | None) -> Path:
     if root is None:
@@ -109,44 +102,6 @@ def _existing(root: str | None) -> Path:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; set dataset.root=FOLDER")
     return folder
-
-
-def _annotation_file(root: Path, split: Split, name: str | None) -> Path:
-    wanted = name or ANNOTATIONS[split]
-    places = (root / wanted, root / "annotations" / wanted)
-    found = [path for path in places if path.is_file()]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        both = " and ".join(str(path.relative_to(root)) for path in found)
-        raise DataError(f"{root}: both {both} could be meant; remove one, or set dataset.{split}=FILE")
-    there = sorted(str(p.relative_to(root)) for folder in ("", "annotations") for p in (root / folder).glob("*.json"))
-    listing = f"there are: {', '.join(there[:10])}" if there else "there is no .json file in either"
-    looked = f"no {wanted} in {root} or {root / 'annotations'}"
-    raise DataError(f"{looked}; {listing}. Name the annotation file: dataset.{split}=FILE")
-
-
-def gaze_columns(file: Path, progress: Progress) -> GazeColumns:
-    """The file's gaze: kept columns where there are some, else parsed (and kept where the file is large)."""
-    try:
-        size = file.stat().st_size
-        kept = cache_folder("gaze")
-        folder = kept / f"{file_digest(file, kept / 'digests')}-v{VERSION}" if size >= KEPT_FROM else None
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
-    if folder is not None and (columns := load_columns(folder)) is not None:
-        return columns
-    with progress.phase(f"parsing {file.name}", size // MIB, unit="MiB") if folder else nullcontext(NO_BAR) as bar:
-        columns = columns_of(load_index(file, bar))
-    if folder is None:
-        return columns
-    try:
-        shutil.rmtree(folder, ignore_errors=True)
-        save_columns(columns, folder)
-    except OSError as error:
-        progress.say(f"{file.name}: its columns cannot be kept for later runs: {error}")
-        return columns
-    return load_columns(folder) or columns
 
 
 def _stimuli(root: Path, file: Path, split: Split, gaze: GazeColumns) -> Iterator[_Stimulus | BadImageError]:
@@ -197,7 +152,7 @@ def _dataset(
     reader: Salicon, split: Split, gaze: GazeColumns, good: Sequence[_Stimulus], bad: Sequence[BadImageError]
 ) -> Dataset:
     every = np.array([stimulus.index for stimulus in good])
-    offset, (row, col, observer) = gaze.taken(every)
+    offset, (row, col, observer), time = gaze.taken(every)
     return Dataset(
         name=reader.name,
         split=split,
@@ -211,6 +166,8 @@ def _dataset(
         row=row,
         col=col,
         observer=observer,
+        time=time,
+        dropped=int(gaze.dropped[every].sum()),
         skipped=tuple(Skipped(b.id, b.file, b.reason) for b in bad),
         image_sha256=tuple(stimulus.facts.sha256 for stimulus in good),
     )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.data import salicon
+from harness.data import _gaze_source, salicon
 from harness.data._gaze_columns import file_digest
 from harness.progress import Silent
 from tests.harness.data.roots import two_images, write_root
@@ -21,7 +21,7 @@ from tests.harness.data.test_salicon import read
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every file is large enough to be kept."""
     monkeypatch.setenv("SALPROBE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(salicon, "KEPT_FROM", 0)
+    monkeypatch.setattr(_gaze_source, "KEPT_FROM", 0)
     return tmp_path / "cache" / "gaze"
 
 
@@ -35,7 +35,7 @@ def test_a_second_read_parses_nothing_and_gives_the_same(
     write_root(tmp_path, two_images())
     first = read(tmp_path)
     assert len(kept(cache)) == 1
-    monkeypatch.setattr(salicon, "load_index", None)
+    monkeypatch.setattr(_gaze_source, "load_index", None)
     second = read(tmp_path)
     assert second.digest == first.digest
     assert not second.row.flags.owndata
@@ -118,7 +118,7 @@ def test_a_folder_that_cannot_be_written_costs_only_the_keeping(
         raise OSError(28, "No space left on device")
 
     write_root(tmp_path, two_images())
-    monkeypatch.setattr(salicon, "save_columns", full)
+    monkeypatch.setattr(_gaze_source, "save_columns", full)
     assert len(read(tmp_path)) == 2
 
 
