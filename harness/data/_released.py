@@ -65,9 +65,8 @@ def read_released(path: Path, id: int | str, size: Size) -> Float[ndarray, "h w"
 
 def compare_with_blur(gaze: GazeColumns, maps: Mapping[str, Path], most: int, progress: Progress) -> Comparison:
     """On images spread evenly over those that have both."""
-    both = [
-        i for i, image in enumerate(gaze.images) if Path(image["file_name"]).stem in maps and i not in gaze.problems
-    ]
+    stems = [Path(image["file_name"]).stem for image in gaze.images]
+    both = [index for index, stem in enumerate(stems) if stem in maps and index not in gaze.problems]
     chosen = both[:: max(1, len(both) // most)][:most]
     correlations = []
     with progress.phase("comparing released maps", len(chosen)) as bar:
