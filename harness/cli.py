@@ -127,6 +127,32 @@ def export_command(
     commands.export_maps(folder, cell, format, out, overrides or [])
 
 
+@app.command("predict")
+def predict_command(
+    images: Annotated[list[str], typer.Argument(help="Image files, folders (with all below them) or globs.")],
+    readout: Annotated[
+        str,
+        typer.Option(
+            "--readout", "-r", help="A results folder, a cell's folder, an MLflow run id, runs:/..., models:/..."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the maps.")],
+    cell: Annotated[
+        str | None, typer.Option("--cell", "-c", help='Of a results folder: "layer3 ridge"; by default the best cell.')
+    ] = None,
+    format: Annotated[str, typer.Option("--format", "-f", help="npy, png or both.")] = "both",
+    overlays: Annotated[bool, typer.Option("--overlay/--no-overlay", help="Each map laid over its image.")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    results: Annotated[Path, typer.Option(help="Folder with the MLflow store of a run id or URI.")] = Path("results"),
+) -> None:
+    """Saliency maps and overlays for new images of any size, from a finished cell."""
+    from harness import predict_command
+
+    wanted = predict_command.wanted_files(out, format, overlays=overlays, overwrite=overwrite)
+    sys.exit(predict_command.predict(readout, cell, images, wanted, device, results))
+
+
 @app.command("doctor")
 def doctor_command(out: Out = Path("results")) -> None:
     """Check versions, devices, weights, plugins and whether results can be written."""

@@ -18,7 +18,8 @@ from harness.evaluation import stimulus_maps
 from harness.machine import choose_device, stream_settings
 from harness.plan import make_plan
 from harness.predictions import FORMATS, writer_for
-from harness.readout import Readout, load_readout
+from harness.predictor import saved_readout
+from harness.readout import Readout
 from harness.recipe import load_recipe
 from harness.results import RECIPE, RUN, cell_folder, read_cells
 from harness.run import read_split
@@ -54,8 +55,8 @@ def export_cell(
     if format not in FORMATS:
         raise RecipeError(f"--format {format}: choose one of {', '.join(FORMATS)}")
     row = select_cell(read_cells(folder).to_dict("records"), wanted)
+    readout = saved_readout(cell_folder(folder, row["cell_key"]))
     plan = make_plan(load_recipe(str(folder / RECIPE), overrides))
-    readout = _readout(folder, row)
     device = choose_device(plan.recipe.device)
     test = read_split(plan, "test", progress)
     _check_data(folder, test)
@@ -122,16 +123,6 @@ def _matching(rows: Sequence[Row], wanted: str) -> list[Row]:
 
 def _words(label: str) -> list[str]:
     return [word for word in re.split(r"[\s·]+", label) if word]
-
-
-def _readout(folder: Path, row: Row) -> Readout:
-    readout = load_readout(cell_folder(folder, row["cell_key"]))
-    if type(readout).scored_against is not Readout.scored_against:
-        raise ResultsError(
-            f"{label_of(row)} predicts from the held-out people's own gaze and is scored against the rest of it: "
-            "its maps are no model's predictions, and scored against everybody they would look too good"
-        )
-    return readout
 
 
 def _check_data(folder: Path, test: Dataset) -> None:

@@ -5,24 +5,21 @@ from __future__ import annotations
 import dataclasses
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from harness.album import evenly, extremes, ranking
 from harness.caching import open_cache
 from harness.calibration import calibrate
+from harness.cell_pictures import keep_maps
 from harness.distributed import gather, is_main, main_first
-from harness.errors import SalprobeError
 from harness.evaluation import Scores, evaluate
 from harness.feature_cache import FeatureCache
 from harness.identity import cell_key, identity
 from harness.machine import stream_settings
 from harness.memory import estimate
-from harness.metric_registry import METRICS
 from harness.readout import save_readout
-from harness.results import BEST_AND_WORST, CONTACT_SHEET, MAPS, CellResult
+from harness.results import CellResult
 from harness.stream import Stream, StreamSettings
 from harness.timing import Stopwatch
 from harness.training import Classroom, Student
@@ -36,7 +33,6 @@ if TYPE_CHECKING:
     from harness.plan import Plan
     from harness.progress import Progress
     from harness.results import ResultsFolder
-    from harness.small_maps import SmallMaps
 
 log = logging.getLogger("salprobe")
 
@@ -140,7 +136,7 @@ class GroupRun:
         assert self.results is not None
         result = self._result(student.cell, loaded, "failed" if error else "finished", error)
         result.seconds = {**student.watch.seconds, **phases}
-        folder = self.results.open_cell(result, as_entry(self.group.backbone))
+        folder = self.results.open_cell(result, as_entry(self.group.backbone), self.train.sizes)
         if student.readout is not None:
             if scores is not None and (shares := scores.layer_shares.shares()):
                 student.readout.info["layer_shares"] = shares
@@ -152,33 +148,9 @@ class GroupRun:
             result.n_images, result.n_unscored = len(scores.per_image), len(scores.per_image.unscored)
             result.n_constant = scores.n_constant
             result.unscored, result.per_image = dict(scores.per_image.reasons()), scores.per_image
-            self._keep_maps(result, scores.maps, folder)
+            if self.album is not None:
+                keep_maps(result, scores.maps, self.album, self.plan.recipe)
         return result
-
-    def _keep_maps(self, result: CellResult, maps: SmallMaps, folder: Path) -> None:
-        """The small maps and the pictures made of them; a picture that cannot be drawn costs nothing else."""
-        if not len(maps) or self.album is None:
-            return
-        watch = Stopwatch()
-        with watch("draw"):
-            maps.save(folder / MAPS)
-            try:
-                self._draw(result, maps, folder)
-            except (SalprobeError, OSError) as error:
-                log.warning("%s: no pictures: %s", result.label, error)
-        result.seconds |= watch.seconds
-
-    def _draw(self, result: CellResult, maps: SmallMaps, folder: Path) -> None:
-        """The same images for every cell, and this cell's best and worst by the metric that ranks."""
-        assert self.album is not None
-        title = f"{result.cell.dataset} · {result.label}"
-        shown = [id_ for id_ in self.test.ids.tolist() if id_ in maps]
-        same = evenly(shown, self.plan.recipe.pictures)
-        self.album.draw(title, result.per_image, maps, same, folder / CONTACT_SHEET)
-        metric = METRICS.get(self.plan.recipe.compare)
-        ranked = ranking(result.per_image, metric)
-        title += f": best and worst by {metric.name}"
-        self.album.draw(title, result.per_image, maps, extremes(ranked), folder / BEST_AND_WORST)
 
     def _identity(self, cell: Cell, loaded: LoadedBackbone | None) -> dict[str, Any]:
         return identity(cell, self.plan.recipe, self.train, self.test, loaded, self.plan.metrics)

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -154,15 +154,20 @@ class ResultsFolder:
         except OSError as error:
             raise ResultsError(f"cannot write results into {folder}: {error}; choose another --out") from error
 
-    def open_cell(self, result: CellResult, network: dict[str, Any] | None) -> Path:
+    def open_cell(
+        self, result: CellResult, network: dict[str, Any] | None, sizes: Collection[tuple[int, int]] = ()
+    ) -> Path:
         """A folder for the cell's files, with CELL in it: all that tells what the cell is.
 
-        `network` is the backbone's plugin with its parameters. Files of an earlier run of the same cell are removed.
+        `network` is the backbone's plugin with its parameters, `sizes` the training stimuli's (height, width), of
+        which the extremes are kept. Files of an earlier run of the same cell are removed.
         """
         result.folder = cell_folder(self.folder, result.key)
         shutil.rmtree(result.folder, ignore_errors=True)
         result.folder.mkdir(parents=True)
         document = {**result.names(), "label": result.label, "network": network, "resolved": result.identity}
+        if sizes:
+            document["training_sizes"] = [[f(axis) for axis in zip(*sizes, strict=True)] for f in (min, max)]
         replace(result.folder / CELL, json.dumps(document, indent=1, default=list, ensure_ascii=False).encode())
         return result.folder
 

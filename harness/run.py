@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.album import GrowingAlbum, extremes, ranking
+from harness.album import GrowingAlbum
+from harness.cell_pictures import keep_extremes
 from harness.distributed import gather, is_main, main_first, size
 from harness.environment import describe_environment
-from harness.errors import DataError, SalprobeError, WeightsError
+from harness.errors import DataError, WeightsError
 from harness.ground_truth import POOL_RULE
 from harness.group_run import GroupRun
 from harness.machine import choose_device, settled
@@ -132,11 +133,8 @@ class _Journey:
         """For each metric the images that are the extremes of the cell which it ranks first: a report may show them."""
         best = {metric: self.uncertainty.best(metric) for metric in self.uncertainty.metrics}
         for metric, result in best.items():
-            if result is None or not self.record.recipe.pictures:
-                continue
-            for image_id, _ in extremes(ranking(result.per_image, metric)):
-                with suppress(SalprobeError, OSError):
-                    self.album.stimulus(image_id)
+            if result is not None and self.record.recipe.pictures:
+                keep_extremes(result, [metric], self.album)
         self.album.close()
 
     def _tell(self, result: CellResult) -> None:
@@ -160,20 +158,21 @@ def read_split(plan: Plan, split: Split, progress: Progress) -> Dataset:
     return dataset
 
 
-def matrix_id(recipe: Recipe, train: Dataset, test: Dataset) -> str:
+def matrix_id(recipe: Recipe, *splits: Dataset) -> str:
     """The same for every run of the same recipe on the same data."""
     how = {"tracking", "device", "workers", "batch_size", "compile", "cache", "compare"}
     asked = recipe.model_dump(mode="json", exclude=how)
-    return hashlib.sha256(json.dumps([asked, train.digest, test.digest]).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps([asked, *(split.digest for split in splits)]).encode()).hexdigest()[:12]
 
 
-def about(train: Dataset, test: Dataset) -> dict[str, Any]:
-    """The dataset as it is recorded with results."""
+def about(*splits: Dataset) -> dict[str, Any]:
+    """The dataset as it is recorded with results; the last split is the one that was scored."""
+    test = splits[-1]
     return {
-        "name": train.name,
-        "edition": train.edition,
-        "points": train.points_kind,
-        "synthetic": train.synthetic,
+        "name": test.name,
+        "edition": test.edition,
+        "points": test.points_kind,
+        "synthetic": test.synthetic,
         **{
             split.split: {
                 "images": len(split),
@@ -181,8 +180,8 @@ def about(train: Dataset, test: Dataset) -> dict[str, Any]:
                 "dropped_points": split.dropped,
                 "digest": split.digest,
             }
-            for split in (train, test)
+            for split in splits
         },
         "pool_of_other_images": {"images": len(test), "points": len(test.row), "rule": POOL_RULE},
-        "skipped": [{"id": s.id, "file": s.file, "reason": s.reason} for s in (*train.skipped, *test.skipped)],
+        "skipped": [{"id": s.id, "file": s.file, "reason": s.reason} for split in splits for s in split.skipped],
     }

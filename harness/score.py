@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from harness._probe import Context, Probe
+from harness.album import GrowingAlbum
+from harness.cell_pictures import keep_extremes, keep_maps
 from harness.cells import NO_BACKBONE, Cell
 from harness.data.dataset import DATASETS, Dataset
 from harness.density import SIGMA_AT_480, TRUNCATE
@@ -24,8 +26,8 @@ from harness.metrics import Metric
 from harness.plan import Plan, build
 from harness.predictions import Checked, Found, StoredReadout, check_maps, find_maps
 from harness.recipe import load_recipe, override_key, parse_recipe, recipe_names
-from harness.results import RECIPE, CellResult, ResultsFolder, replace
-from harness.run import read_split
+from harness.results import RECIPE, CellResult, ResultsFolder, RunRecord, replace
+from harness.run import about, matrix_id, read_split
 from harness.stream import Stream
 from harness.uncertainty import Uncertainty
 
@@ -82,20 +84,43 @@ class Scoring:
         found, checked = self._take(test, progress)
         result = self._result(test, found, checked)
         stream = Stream(test, stream_settings(self.plan.recipe, self.plan.reader, device), device)
-        readout = StoredReadout(found.maps, are_densities=self.density)
-        scores = evaluate({result.key: readout}, stream, self.metrics, progress)[result.key]
+        readout, pictures = StoredReadout(found.maps, are_densities=self.density), self.plan.recipe.pictures > 0
+        scores = evaluate({result.key: readout}, stream, self.metrics, progress, keep_maps=pictures)[result.key]
         _name_missing(scores, found, self.metrics)
         self._fill(result, scores)
         Uncertainty(self.metrics, test.digest).add([result])
+        self._write(results, result, scores, test)
+        return result, results.folder
+
+    def _write(self, results: ResultsFolder, result: CellResult, scores: Scores, test: Dataset) -> None:
+        """What a run of one cell leaves, but for a readout; SCORE tells it from a run."""
+        recipe, environment = self._recipe(), describe_environment()
+        results.write_recipe(recipe)
+        results.write_record(RunRecord(recipe, results.folder, matrix_id(recipe, test), about(test), environment))
+        results.open_cell(result, network=None)
+        if result.status == "finished":
+            album = GrowingAlbum(results.folder, test)
+            keep_maps(result, scores.maps, album, recipe)
+            if len(scores.maps):
+                keep_extremes(result, self.metrics, album)
+            album.close()
         results.add(result)
         results.flush()
-        record = {"maps": str(self.predictions), "identity": result.identity, "environment": describe_environment()}
+        record = {"maps": str(self.predictions), "identity": result.identity, "environment": environment}
         replace(results.folder / SCORE, json.dumps(record, indent=1, default=list).encode())
-        return result, results.folder
+
+    def _recipe(self) -> Recipe:
+        """What was used of the plan's recipe: its data and the metrics that such maps can have."""
+        asked, names = self.plan.recipe, [metric.name for metric in self.metrics]
+        kept = {"dataset", "seed", "limit", "pictures"}
+        document = asked.model_dump(mode="json", by_alias=True, exclude_unset=True, include=kept)
+        document["name"] = re.sub(r"[^A-Za-z0-9._-]+", "-", self.label).strip("._-") or "maps"
+        document |= {"metrics": names, "probes": [NO_BACKBONE]}
+        return parse_recipe(document | {"compare": asked.compare if asked.compare in names else ""})
 
     def _folder(self, out: Path) -> ResultsFolder:
         folder = out.resolve() / (re.sub(r"[^\w.-]+", "-", self.label).strip(".-") or "maps")
-        if (folder / RECIPE).exists():
+        if (folder / RECIPE).exists() and not (folder / SCORE).exists():
             raise ResultsError(f"{folder} is the folder of a run; choose another --name or --out")
         return ResultsFolder(folder)
 

@@ -9,24 +9,23 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from harness.batching import batch_size_for
+from harness.data._released import read_released
 from harness.data.dataset import Dataset, Skipped
 from harness.decoding import Decoder
 from harness.density import sigma_for
 from harness.distributed import is_mine
-from harness.errors import DeviceMemoryError
-from harness.feature_cache import FeatureCache, rounded
+from harness.extraction import Extractor, no_room
+from harness.feature_cache import FeatureCache
 from harness.feature_cache import Precision as FeaturePrecision
-from harness.grid import no_finer_than
 from harness.order import Place, assign_folds, blocks, my_batches
-from harness.precision import autocast
 from harness.timing import Stopwatch
 from harness.types import Batch, LayerSpec, Size
 
 if TYPE_CHECKING:
-    from jaxtyping import UInt8
+    from jaxtyping import Float
 
     from harness._backbone import LoadedBackbone
 
@@ -86,8 +85,9 @@ class Stream:
     def __post_init__(self) -> None:
         self.folds = assign_folds([int(i) for i in self.dataset.ids], self.settings.folds, self.settings.seed)
         self._fits: dict[Size, int] = {}
+        self._extractor = None
         if self.backbone is not None:
-            prepare(self.backbone, compile=self.settings.compile)
+            self._extractor = Extractor(self.backbone, self.layers, self.settings, self.device, self.rounding)
 
     @property
     def n_mine(self) -> int:
@@ -173,8 +173,8 @@ class Stream:
         return Decoder(self.dataset, targets, self.device, self.settings.workers)
 
     def _input_size(self, size: Size) -> Size:
-        assert self.backbone is not None
-        return self.backbone.preprocessing.input_size(self.settings.input_for(size))
+        assert self._extractor is not None
+        return self._extractor.input_size(size)
 
     def _batch_size(self, row: int) -> int:
         """At most so many images of that image's size at once."""
@@ -192,13 +192,15 @@ class Stream:
 
     def _in_memory(self, places: list[Place], pixels: Tensor) -> Iterator[tuple[list[Place], dict[str, Tensor]]]:
         """The batch's features, in as many parts as the device's memory asks for."""
+        extractor = self._extractor
+        assert extractor is not None
         size: Size = (pixels.shape[-2], pixels.shape[-1])
         start = 0
         while start < len(places):
             step = min(self._fits.get(size, len(places)), len(places) - start)
             try:
                 with self.watch("forward", self.device):
-                    features = self._features(pixels[start : start + step], places[start].row)
+                    features = extractor.features(pixels[start : start + step], self.dataset.size(places[start].row))
             except torch.OutOfMemoryError as error:
                 self._fits[size] = self._fewer(step, size, error)
                 continue
@@ -208,26 +210,11 @@ class Stream:
     def _fewer(self, step: int, size: Size, error: Exception) -> int:
         """Half as many; raises DeviceMemoryError where not even one image fits."""
         if step == 1:
-            raise DeviceMemoryError(
-                f"{self.device} has not the memory for one {size[0]}x{size[1]} image through the network: "
-                "lower input.scale, or use another device"
-            ) from error
+            raise no_room(self.device, size, "lower input.scale, or use another device") from error
         log.warning("%s is out of memory with %d images at once, going on with %d", self.device, step, step // 2)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         return step // 2
-
-    @torch.no_grad()
-    def _features(self, pixels: UInt8[Tensor, "b 3 h w"], row: int) -> dict[str, Tensor]:
-        """Native features, area-averaged where finer than the fitting grid; float32, channels last in memory."""
-        assert self.backbone is not None
-        x = self.backbone.preprocessing(pixels, torch.float32).contiguous(memory_format=torch.channels_last)
-        with autocast(self.settings.precision, self.device):
-            native = self.backbone.forward(x, [layer.name for layer in self.layers])
-        grid = self.settings.grid_for(self.dataset.size(row))
-        averaged = {name: no_finer_than(f.float(), grid) for name, f in native.items()}
-        kept = rounded(averaged, self.rounding)
-        return {name: f.float().contiguous(memory_format=torch.channels_last) for name, f in kept.items()}
 
     def _batch(self, places: Sequence[Place], features: dict[str, Tensor]) -> Batch:
         size = self.dataset.size(places[0].row)
@@ -242,7 +229,18 @@ class Stream:
             sigma=sigma_for(size[0]),
             device=self.device,
             turns=tuple(place.turn for place in places),
+            released=self._released(places),
         )
+
+    def _released(self, places: Sequence[Place]) -> Float[Tensor, "b H W"] | None:
+        """The dataset's own densities, if it has them."""
+        if not self.dataset.maps:
+            return None
+        found = []
+        for place in places:
+            id_, map_ = int(self.dataset.ids[place.row]), self.dataset.maps[place.row]
+            found.append(torch.from_numpy(read_released(map_, id_, self.dataset.size(place.row))))
+        return torch.stack(found).to(self.device)
 
 
 def _put(cache: FeatureCache, places: list[Place], features: dict[str, Tensor]) -> None:
@@ -252,13 +250,3 @@ def _put(cache: FeatureCache, places: list[Place], features: dict[str, Tensor]) 
         cache.put([place.row for place in places], features)
     elif taken:
         cache.put([places[index].row for index in taken], {name: x[taken] for name, x in features.items()})
-
-
-def prepare(backbone: LoadedBackbone, *, compile: bool = False) -> None:
-    """channels_last memory, compiled if asked for, for backbones that hold a torch module."""
-    module = getattr(backbone, "module", None)
-    if isinstance(module, nn.Module):
-        module.to(memory_format=torch.channels_last)
-        if compile and not backbone.compiled:
-            backbone.compile()
-            backbone.compiled = True

@@ -39,7 +39,7 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
     done = salprobe("--help")
     assert done.returncode == 0
-    for command in ("run", "list", "ui", "report", "doctor"):
+    for command in ("run", "list", "ui", "report", "predict", "doctor"):
         assert f" {command} " in done.stdout
 
 

@@ -54,7 +54,7 @@ def read_released(path: Path, id: int | str, size: Size) -> Float[ndarray, "h w"
     """A released map, float32 from 0; raises BadImageError for one that cannot be read or has another size."""
     try:
         with Image.open(path, formats=["PNG"]) as image:
-            values = np.asarray(image.convert("F") if image.mode not in ("I;16", "I") else image, dtype=np.float32)
+            values = np.array(image if image.mode in ("I;16", "I") else image.convert("F"), dtype=np.float32)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise BadImageError(id, str(path), f"released map cannot be read: {error}") from error
     if values.shape != size:

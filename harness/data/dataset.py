@@ -59,6 +59,9 @@ class Dataset:
     skipped: tuple[Skipped, ...] = ()
     image_sha256: tuple[str, ...] = field(default=(), repr=False)
     """Of each image file's bytes, in order."""
+    maps: tuple[Path, ...] = field(default=(), repr=False)
+    """Released density maps, in order, where they stand for blurred points."""
+    map_sha256: tuple[str, ...] = field(default=(), repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -93,12 +96,16 @@ class Dataset:
             observer=self.observer[which],
             time=self.time[which] if self.time is not None else None,
             image_sha256=tuple(self.image_sha256[i] for i in indices) if self.image_sha256 else (),
+            maps=tuple(self.maps[i] for i in indices) if self.maps else (),
+            map_sha256=tuple(self.map_sha256[i] for i in indices) if self.map_sha256 else (),
         )
 
     @cached_property
     def digest(self) -> str:
         """sha256 over the images' bytes (by their digests) and every column that can change a number."""
-        total = hashlib.sha256("\n".join([self.edition, self.points_kind, *self.image_sha256]).encode())
+        total = hashlib.sha256(
+            "\n".join([self.edition, self.points_kind, *self.image_sha256, *self.map_sha256]).encode()
+        )
         for column in (self.ids, self.height, self.width, self.offset, self.row, self.col, self.observer):
             total.update(np.ascontiguousarray(column).tobytes())
         return total.hexdigest()

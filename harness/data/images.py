@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from harness.errors import DataError
@@ -90,6 +90,8 @@ def _open(data: bytes, path: Path, id: int | str) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError as error:  # its own words name an object in memory
+        raise BadImageError(id, str(path), f"not a readable image ({', '.join(FORMATS)})") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadImageError(id, str(path), f"not a readable image ({', '.join(FORMATS)}): {error}") from error
     if image.width * image.height > MAX_PIXELS:

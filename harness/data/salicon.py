@@ -9,6 +9,7 @@ order of their worker_id; images are ordered by id.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,10 +23,12 @@ from harness.data._coco import Record
 from harness.data._gaze import BadGazeError
 from harness.data._gaze_columns import GazeColumns
 from harness.data._gaze_source import GazeSource, find_gaze
+from harness.data._released import MAP_FOLDERS, read_released, released_maps
 from harness.data.dataset import Dataset, DatasetReader, Skipped, Split, dataset
 from harness.data.images import BadImageError, ImageFacts, check_image
 from harness.errors import DataError
 from harness.progress import Silent
+from harness.types import Size
 
 if TYPE_CHECKING:
     from harness.progress import Progress
@@ -43,6 +46,7 @@ class _Stimulus:
     index: int
     file: Path
     facts: ImageFacts
+    map: Path | None
 
 
 @dataset("salicon")
@@ -56,6 +60,8 @@ class Salicon(DatasetReader):
     """Raw mouse samples, fixations detected in them, or an eye tracker's fixations."""
     train: str | None = None
     test: str | None = None
+    density: Literal["blurred", "released"] = "blurred"
+    """The density that CC, SIM and KLD and the training target are about: points blurred, or the release's own maps."""
     on_bad: Literal["error", "skip"] = "error"
     title: str | None = None
     """What tables call the dataset, for gaze in this layout that is not SALICON's."""
@@ -80,7 +86,8 @@ class Salicon(DatasetReader):
         """That split in columns; raises DataError naming file and id, or lists what it left out in `skipped`."""
         source = self._source(split)
         root, file, gaze = _existing(self.root), source.path, source.columns(Silent())
-        results = list(_stimuli(root, file, split, gaze))
+        maps = self._maps(root, split)
+        results = list(_stimuli(root, file, split, gaze, maps))
         good = [result for result in results if isinstance(result, _Stimulus)]
         bad = [result for result in results if isinstance(result, BadImageError)] + _strays(gaze, file)
         if bad and self.on_bad == "error":
@@ -89,6 +96,16 @@ class Salicon(DatasetReader):
         if not good:
             raise DataError(f"{file}: not one usable image; {f'the first: {bad[0]}' if bad else 'it lists none'}")
         return _dataset(self, split, gaze, good, bad)
+
+    def _maps(self, root: Path, split: Split) -> dict[str, Path] | None:
+        if self.density == "blurred":
+            return None
+        if maps := released_maps(root, split):
+            return maps
+        looked = ", ".join(f"{folder}/*.png" for folder in MAP_FOLDERS[split])
+        raise DataError(
+            f"{root}: no released maps for the {split} split (looked for {looked}); use dataset.density=blurred"
+        )
 
     def _source(self, split: Split) -> GazeSource:
         name = self.train if split == "train" else self.test
@@ -104,7 +121,9 @@ def _existing(root: str | None) -> Path:
     return folder
 
 
-def _stimuli(root: Path, file: Path, split: Split, gaze: GazeColumns) -> Iterator[_Stimulus | BadImageError]:
+def _stimuli(
+    root: Path, file: Path, split: Split, gaze: GazeColumns, maps: Mapping[str, Path] | None
+) -> Iterator[_Stimulus | BadImageError]:
     """Every image of the file by ascending id, usable or not."""
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         checks = pool.map(lambda image: _find_and_check(root, file, split, image), gaze.images)
@@ -115,10 +134,21 @@ def _stimuli(root: Path, file: Path, split: Split, gaze: GazeColumns) -> Iterato
             path, facts = checked
             try:
                 gaze.points(index, facts.size)
+                yield _Stimulus(index, path, facts, _map(maps, image["id"], path, facts.size))
             except BadGazeError as error:
                 yield BadImageError(image["id"], str(file), f"({path.name}) {error}")
-            else:
-                yield _Stimulus(index, path, facts)
+            except BadImageError as error:
+                yield error
+
+
+def _map(maps: Mapping[str, Path] | None, id: int, image: Path, size: Size) -> Path | None:
+    """The image's released map, whole and of its size; raises BadImageError."""
+    if maps is None:
+        return None
+    if image.stem not in maps:
+        raise BadImageError(id, str(image), "has no released map")
+    read_released(maps[image.stem], id, size)
+    return maps[image.stem]
 
 
 def _find_and_check(root: Path, file: Path, split: Split, image: Record) -> tuple[Path, ImageFacts] | BadImageError:
@@ -170,4 +200,6 @@ def _dataset(
         dropped=int(gaze.dropped[every].sum()),
         skipped=tuple(Skipped(b.id, b.file, b.reason) for b in bad),
         image_sha256=tuple(stimulus.facts.sha256 for stimulus in good),
+        maps=(maps := tuple(stimulus.map for stimulus in good if stimulus.map is not None)),
+        map_sha256=tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in maps),
     )

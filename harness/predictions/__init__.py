@@ -9,10 +9,11 @@ from harness.predictions.check import Checked, check_maps
 from harness.predictions.find import Found, find_maps
 from harness.predictions.readout import StoredReadout
 from harness.predictions.stored import StoredMap
-from harness.predictions.write import EIGHT_BIT, FORMATS, MapWriter, writer_for
+from harness.predictions.write import EIGHT_BIT, ENCODERS, FORMATS, MapWriter, writer_for
 
 __all__ = [
     "EIGHT_BIT",
+    "ENCODERS",
     "FORMATS",
     "Checked",
     "Found",

@@ -7,6 +7,7 @@ import os
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, Self
 
@@ -104,13 +105,6 @@ class _SaliconJson(_OneForAll):
         self.file.write(b"\n]\n" if self.before == ",\n" else b"[]\n")
 
 
-FORMATS: dict[str, Callable[[Path], MapWriter]] = {
-    "npy": lambda folder: _OneEach(folder, ".npy", _npy),
-    "npz": _Npz,
-    "png": lambda folder: _OneEach(folder, ".png", _png),
-    "tiff": lambda folder: _OneEach(folder, ".tiff", _tiff),
-    "salicon-json": _SaliconJson,
-}
 EIGHT_BIT = ("png", "salicon-json")
 """Formats that hold each map scaled to 0..255 and rounded: ranks tie, and an image's scores move by up to 0.002."""
 
@@ -152,3 +146,12 @@ def _image(image: Image.Image, format: str) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format=format)
     return buffer.getvalue()
+
+
+ENCODERS: dict[str, Callable[[NDArray[np.float32]], bytes]] = {"npy": _npy, "png": _png, "tiff": _tiff}
+"""A map as the bytes of a file of that suffix."""
+FORMATS: dict[str, Callable[[Path], MapWriter]] = {
+    **{suffix: partial(_OneEach, suffix=f".{suffix}", encode=encode) for suffix, encode in ENCODERS.items()},
+    "npz": _Npz,
+    "salicon-json": _SaliconJson,
+}

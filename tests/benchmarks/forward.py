@@ -16,10 +16,11 @@ from harness.batching import batch_size_for
 from harness.cells import Group
 from harness.data.dataset import Dataset, Split
 from harness.data.images import read_image, resize_image
+from harness.extraction import prepare
 from harness.machine import stream_settings
 from harness.plan import Plan
 from harness.precision import autocast
-from harness.stream import StreamSettings, prepare
+from harness.stream import StreamSettings
 
 CPU = torch.device("cpu")
 SPLITS: tuple[Split, Split] = ("train", "test")

@@ -18,9 +18,10 @@ from harness.batching import batch_size_for
 from harness.data.dataset import Dataset
 from harness.data.images import read_image
 from harness.decoding import Decoder
+from harness.extraction import prepare
 from harness.order import blocks, my_batches
 from harness.precision import autocast
-from harness.stream import Stream, StreamSettings, prepare
+from harness.stream import Stream, StreamSettings
 from harness.types import LayerSpec
 from tests.benchmarks.gpu_card import now, seconds
 

@@ -17,14 +17,17 @@ import pandas as pd
 import pytest
 import yaml
 
+from harness.album import Album
 from harness.errors import DataError, RecipeError, ResultsError, UnknownNameError
 from harness.export import export_cell, select_cell
+from harness.finished_run import read_run
 from harness.plan import Plan, make_plan
 from harness.progress import Silent
 from harness.recipe import parse_recipe
 from harness.results import CellResult, read_cells, read_per_image
 from harness.run import run
 from harness.score import NO_MAP, Scoring, label_for, plan_for
+from harness.small_maps import SmallMaps
 
 TINY: dict[str, Any] = {
     "name": "tiny",
@@ -99,6 +102,34 @@ def test_the_result_has_the_form_of_a_run_s(finished: Path, export: Export, tmp_
     assert folder == tmp_path / "mine"
     record = json.loads((folder / "score.json").read_text())
     assert record["identity"]["maps"]["images"] == 5
+
+
+def test_a_report_finds_what_a_run_leaves(export: Export, tmp_path: Path) -> None:
+    """Small maps, pictures, kept stimuli; the folder reads back like a run's, and can be scored into again."""
+    plan = tiny(pictures=2, compare="nss", metrics=["cc", "nss", "ig"])
+    for _ in range(2):
+        result, folder = Scoring(export(), plan, "männer & maps").run(tmp_path, Silent())
+    back = read_run(folder)
+    (found,) = back.results
+    assert (found.key, found.label, found.folder) == (result.key, "männer & maps", folder / "cells" / result.key)
+    assert found.metrics == pytest.approx(result.metrics)
+    assert (back.record.recipe.compare, back.record.recipe.metrics) == ("nss", ["cc", "nss"])
+    assert back.record.dataset["test"]["images"] == 5
+    assert "train" not in back.record.dataset
+    assert {file.name for file in found.folder.iterdir()} == {
+        "cell.json", "maps.npz", "contact_sheet.jpg", "best_and_worst.jpg",
+    }  # fmt: skip
+    album = Album(folder)
+    maps = SmallMaps.load(found.folder / "maps.npz")
+    assert len(album.ids) == len(maps) == 5
+    assert album.stimulus(album.ids[0]).image.shape == (96, 128, 3)
+    with pytest.raises(ResultsError, match="no readable readout"):
+        export_cell(folder, result.key, "npy", tmp_path / "again", Silent())
+
+
+def test_a_run_is_not_overwritten_by_scores(finished: Path, export: Export) -> None:
+    with pytest.raises(ResultsError, match="is the folder of a run"):
+        Scoring(export(), tiny(), "tiny").run(finished.parent, Silent())
 
 
 def test_8_bit_costs_little(finished: Path, export: Export, tmp_path: Path) -> None:

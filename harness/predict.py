@@ -1,0 +1,143 @@
+"""Saliency maps of new images as files; a bad image is named and the rest goes on."""
+
+from __future__ import annotations
+
+import errno
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from PIL import Image
+
+from harness.album import JPEG
+from harness.data.image_files import ImageFile, find_images, shown
+from harness.data.images import BadImageError, read_image
+from harness.errors import DataError, ResultsError, SalprobeError
+from harness.pictures import map_picture, overlay
+from harness.predictions import ENCODERS
+from harness.results import replacing
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, UInt8
+    from numpy import ndarray
+
+    from harness.predictor import Predictor
+    from harness.progress import Progress
+    from harness.types import Size
+
+Formats = tuple[Literal["npy", "png"], ...]
+OVERLAY = "_overlay.jpg"
+LONGEST_JPEG = 65500
+MUCH = 2.0
+"""So many times larger or smaller than any training stimulus is worth a word."""
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which files are made of an image, and where."""
+
+    out: Path
+    formats: Formats = ("npy", "png")
+    overlays: bool = True
+    overwrite: bool = False
+
+    def files(self, name: str) -> list[Path]:
+        """What is made of the image of that name."""
+        endings = [f".{format}" for format in self.formats] + ([OVERLAY] if self.overlays else [])
+        return [self.out / f"{name}{ending}" for ending in endings]
+
+
+@dataclass
+class Predicted:
+    """How it went."""
+
+    done: int = 0
+    failed: dict[Path, str] = field(default_factory=dict)
+    """Why there is nothing of an image."""
+    odd: dict[Path, Size] = field(default_factory=dict)
+    """Images much larger or smaller than the training stimuli."""
+
+
+def images_for(places: Sequence[str], wanted: Wanted) -> list[ImageFile]:
+    """The images of files, folders and globs; raises DataError for none, ResultsError where files would be lost."""
+    images = find_images(places, leave_out=wanted.out)
+    inputs = {image.path.resolve() for image in images}
+    there = [file for image in images for file in wanted.files(image.name) if file.exists()]
+    if lost := [file for file in there if file.resolve() in inputs]:
+        raise ResultsError(f"{shown(lost[0])} is one of the images and would be overwritten; choose another --out")
+    if there and not wanted.overwrite:
+        raise ResultsError(
+            f"{len(there)} files would be overwritten, the first is {shown(there[0])}; "
+            "choose another --out or allow it with --overwrite"
+        )
+    return images
+
+
+def predict_images(predictor: Predictor, images: Sequence[ImageFile], wanted: Wanted, progress: Progress) -> Predicted:
+    """Write what is wanted of every image; raises ResultsError where nothing more can be written."""
+    try:
+        wanted.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResultsError(f"cannot write into {wanted.out}: {error.strerror}; choose another --out") from error
+    outcome = Predicted()
+    with progress.phase("predicting", len(images)) as bar:
+        for image in images:
+            try:
+                size = _predict(predictor, image, wanted)
+                outcome.done += 1
+                if is_odd(predictor, size):
+                    outcome.odd[image.path] = size
+            except (SalprobeError, OSError, RuntimeError, MemoryError) as error:
+                if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                    raise ResultsError(f"nothing can be written into {wanted.out}: {error.strerror}") from error
+                outcome.failed[image.path] = _reason(error)
+                progress.say(f"{shown(image.path)}: {shown(_reason(error))}")
+            bar.advance(1)
+    return outcome
+
+
+def is_odd(predictor: Predictor, size: Size) -> bool:
+    """Whether an image is much larger or smaller than every training stimulus, and enters the network so."""
+    if predictor.trained_on is None or predictor.extractor is None or predictor.settings.size is not None:
+        return False
+    smallest, largest = (float(height * width) for height, width in predictor.trained_on)
+    return not smallest / MUCH**2 <= size[0] * size[1] <= largest * MUCH**2
+
+
+def _predict(predictor: Predictor, image: ImageFile, wanted: Wanted) -> Size:
+    pixels = read_image(image.path, image.name).permute(1, 2, 0).contiguous().numpy()
+    plane = predictor.map(pixels)
+    _write(dict(zip(wanted.files(image.name), _encoded(pixels, plane, wanted), strict=True)))
+    return plane.shape[0], plane.shape[1]
+
+
+def _encoded(pixels: UInt8[ndarray, "h w 3"], plane: Float[ndarray, "h w"], wanted: Wanted) -> Iterator[bytes]:
+    """The files' contents, in the order of `Wanted.files`."""
+    yield from (ENCODERS[format](plane) for format in wanted.formats)
+    if wanted.overlays:
+        if max(plane.shape) > LONGEST_JPEG:
+            raise DataError(f"longer than the {LONGEST_JPEG} pixels of a JPEG; it works with --no-overlay")
+        picture = Image.fromarray(pixels)
+        buffer = io.BytesIO()
+        overlay(picture, map_picture(plane, picture.size)).save(buffer, "JPEG", **JPEG)
+        yield buffer.getvalue()
+
+
+def _write(contents: Mapping[Path, bytes]) -> None:
+    """All of an image's files or none: each takes its place only when all are written."""
+    with ExitStack() as files:
+        for path, content in contents.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.enter_context(replacing(path)).write_bytes(content)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, BadImageError):
+        return error.reason
+    if isinstance(error, OSError):
+        return f"cannot be written: {error.strerror or error}"
+    return str(error) if isinstance(error, SalprobeError) else f"{type(error).__name__}: {error}"
