@@ -47,7 +47,7 @@ def identity(
         "precision": None if loaded is None else recipe.precision,
         "training_features": None if loaded is None else recipe.cache.precision,
         "folds": recipe.folds,
-        "density": {"sigma_at_480": SIGMA_AT_480, "truncate": TRUNCATE},
+        "density": "released" if test.maps else {"sigma_at_480": SIGMA_AT_480, "truncate": TRUNCATE},
         "probe": {"name": cell.probe.name, **dataclasses.asdict(cell.probe)},  # type: ignore[call-overload]
         "seed": cell.seed,
         "metrics": {metric.name: metric.version for metric in metrics},

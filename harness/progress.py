@@ -117,6 +117,10 @@ class _SilentBar:
         pass
 
 
+NO_BAR: Bar = _SilentBar()
+"""For work that is over before a bar could be read."""
+
+
 def progress_for(console: Console) -> Progress:
     """Live bars where the console is a terminal, plain lines elsewhere."""
     return LiveProgress(console) if console.is_terminal else PlainProgress(console)

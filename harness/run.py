@@ -145,6 +145,7 @@ class _Journey:
 def read_split(plan: Plan, split: Split, progress: Progress) -> Dataset:
     """A split, cut to the recipe's limit; raises DataError for an empty one."""
     progress.say(f"reading {plan.reader.label}, {split} split")
+    main_first(lambda: plan.reader.prepare(split, progress))
     dataset = main_first(lambda: plan.reader.read(split))
     for skipped in dataset.skipped:
         progress.say(f"skipped image {skipped.id} ({skipped.file}): {skipped.reason}")
@@ -172,7 +173,15 @@ def about(*splits: Dataset) -> dict[str, Any]:
         "edition": test.edition,
         "points": test.points_kind,
         "synthetic": test.synthetic,
-        **{split.split: {"images": len(split), "points": len(split.row), "digest": split.digest} for split in splits},
+        **{
+            split.split: {
+                "images": len(split),
+                "points": len(split.row),
+                "dropped_points": split.dropped,
+                "digest": split.digest,
+            }
+            for split in splits
+        },
         "pool_of_other_images": {"images": len(test), "points": len(test.row), "rule": POOL_RULE},
         "skipped": [{"id": s.id, "file": s.file, "reason": s.reason} for split in splits for s in split.skipped],
     }

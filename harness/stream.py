@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from harness.batching import batch_size_for
+from harness.data._released import read_released
 from harness.data.dataset import Dataset, Skipped
 from harness.decoding import Decoder
 from harness.density import sigma_for
@@ -24,6 +25,8 @@ from harness.timing import Stopwatch
 from harness.types import Batch, LayerSpec, Size
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
+
     from harness._backbone import LoadedBackbone
 
 log = logging.getLogger("salprobe")
@@ -226,7 +229,18 @@ class Stream:
             sigma=sigma_for(size[0]),
             device=self.device,
             turns=tuple(place.turn for place in places),
+            released=self._released(places),
         )
+
+    def _released(self, places: Sequence[Place]) -> Float[Tensor, "b H W"] | None:
+        """The dataset's own densities, if it has them."""
+        if not self.dataset.maps:
+            return None
+        found = []
+        for place in places:
+            id_, map_ = int(self.dataset.ids[place.row]), self.dataset.maps[place.row]
+            found.append(torch.from_numpy(read_released(map_, id_, self.dataset.size(place.row))))
+        return torch.stack(found).to(self.device)
 
 
 def _put(cache: FeatureCache, places: list[Place], features: dict[str, Tensor]) -> None:

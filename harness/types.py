@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from harness.density import blur, blur_points, blur_to_grid, points_to_grid
+from harness.grid import resize
 from harness.metrics import Density, FixationCounts
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ class Batch:
     folds: tuple[int, ...]
     sigma: float
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    released: Float[Tensor, "b H W"] | None = None
+    """The dataset's own density maps, where the recipe asks for them in the place of blurred points."""
     turns: tuple[int, ...] = ()
     """When each image comes in this pass, counted over all processes; what mini-batches are cut by."""
 
@@ -91,7 +94,12 @@ class Batch:
 
     @cached_property
     def density(self) -> Density:
-        """The blurred points at the stimulus' own resolution, (b, H, W), summing to the number of points."""
+        """The blurred points at the stimulus' own resolution, (b, H, W), summing to the number of points.
+
+        The released maps where there are some, on their own scale.
+        """
+        if self.released is not None:
+            return Density(self.released)
         if self.device.type == "cpu" and max(map(len, self.points), default=0) <= FEW_POINTS:
             return Density(torch.stack([blur_points(p.row, p.col, self.size, self.sigma) for p in self.points]))
         return Density(blur(self.fixations.values.float(), self.sigma))
@@ -103,7 +111,9 @@ class Batch:
         which cost a GPU less than a loop over images.
         """
         chosen = grid or self.grid
-        if self.device.type == "cpu":
+        if self.released is not None:
+            averaged = resize(self.released.double(), chosen)
+        elif self.device.type == "cpu":
             averaged = torch.stack([points_to_grid(p.row, p.col, self.size, self.sigma, chosen) for p in self.points])
         else:
             averaged = blur_to_grid(self.fixations.values.double(), self.sigma, chosen)
@@ -123,8 +133,8 @@ class Batch:
         return counts / torch.where(mean > 0, mean, 1)
 
     def with_points(self, points: tuple[Points, ...]) -> Batch:
-        """The same images with other gaze."""
-        return replace(self, points=points)
+        """The same images with other gaze, whose density is blurred from it."""
+        return replace(self, points=points, released=None)
 
     def take(self, rows: Sequence[int]) -> Batch:
         """Some of the images, in this order."""
@@ -134,5 +144,6 @@ class Batch:
             points=tuple(self.points[i] for i in rows),
             folds=tuple(self.folds[i] for i in rows),
             turns=tuple(self.turns[i] for i in rows) if self.turns else (),
+            released=self.released[list(rows)] if self.released is not None else None,
             features={name: x[list(rows)] for name, x in self.features.items()},
         )

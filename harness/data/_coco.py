@@ -15,18 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.data._annotation_stream import stream_annotations
 from harness.errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pycocotools.coco import COCO
 
+    from harness.progress import Bar
+
 Record = dict[str, Any]
 
 
-def load_index(file: Path) -> COCO:
+def load_index(file: Path, bar: Bar) -> COCO:
     """The file's images and annotations by id; `fixations` are (n, 2) arrays. Raises DataError naming file and id."""
-    document = _parse(file)
+    document = stream_annotations(file, bar) or _parse(file)
     for part in ("images", "annotations"):
         records = document.get(part)
         if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.data.from_fixations import Looked
+    from harness.progress import Progress
 
 Split = Literal["train", "test"]
 
@@ -51,9 +52,16 @@ class Dataset:
     col: NDArray[np.int32]
     observer: NDArray[np.int32]
     synthetic: bool = False
+    time: NDArray[np.int32] | None = None
+    """ms of every point since the stimulus appeared, where the recording has it."""
+    dropped: int = 0
+    """Points that lay outside their image and were left out by the reader."""
     skipped: tuple[Skipped, ...] = ()
     image_sha256: tuple[str, ...] = field(default=(), repr=False)
     """Of each image file's bytes, in order."""
+    maps: tuple[Path, ...] = field(default=(), repr=False)
+    """Released density maps, in order, where they stand for blurred points."""
+    map_sha256: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
     def from_fixations(
@@ -105,13 +113,18 @@ class Dataset:
             row=self.row[which],
             col=self.col[which],
             observer=self.observer[which],
+            time=self.time[which] if self.time is not None else None,
             image_sha256=tuple(self.image_sha256[i] for i in indices) if self.image_sha256 else (),
+            maps=tuple(self.maps[i] for i in indices) if self.maps else (),
+            map_sha256=tuple(self.map_sha256[i] for i in indices) if self.map_sha256 else (),
         )
 
     @cached_property
     def digest(self) -> str:
         """sha256 over the images' bytes (by their digests) and every column that can change a number."""
-        total = hashlib.sha256("\n".join([self.edition, self.points_kind, *self.image_sha256]).encode())
+        total = hashlib.sha256(
+            "\n".join([self.edition, self.points_kind, *self.image_sha256, *self.map_sha256]).encode()
+        )
         for column in (self.ids, self.height, self.width, self.offset, self.row, self.col, self.observer):
             total.update(np.ascontiguousarray(column).tobytes())
         return total.hexdigest()
@@ -127,6 +140,9 @@ class DatasetReader(ABC):
     def label(self) -> str:
         """The name in tables; says "synthetic" where the gaze is."""
         return self.name
+
+    def prepare(self, split: Split, progress: Progress) -> None:  # noqa: B027 - most have nothing to do
+        """Called before `read`: whatever takes long enough to be shown, its result kept for `read`."""
 
     @abstractmethod
     def read(self, split: Split) -> Dataset:

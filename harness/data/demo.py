@@ -29,11 +29,12 @@ from typing import Any
 
 import numpy as np
 
+from harness.data._gaze_source import ANNOTATIONS
 from harness.data._observers import watch
 from harness.data._scenes import compose, load_photos
 from harness.data._textures import Pixels
 from harness.data.dataset import Dataset, DatasetReader, Split, dataset
-from harness.data.salicon import ANNOTATIONS, Salicon
+from harness.data.salicon import Salicon
 from harness.errors import RecipeError
 from harness.paths import cache_folder
 from harness.types import Points, Size

@@ -1,35 +1,38 @@
-"""The SALICON layout: a folder of images and two COCO-style annotation files (Jiang et al., CVPR 2015).
+"""The SALICON layout: a folder of images, and gaze in two COCO-style files or a .mat file an image (Jiang et al. 2015).
 
-Expected below `root`: the annotation files (there or in `annotations/`) and the images, flat in `images/` or split as
-people unpack them. Every annotation is one worker on one image: `fixations` are [row, col], 1-based; `worker_id` is
-mandatory and means the same person wherever it returns, so two annotations of a worker on an image are one observer.
-Observers become 0, 1, ... in order of their worker_id; images are ordered by id.
+Expected below `root`: the annotation files (there or in `annotations/`) or the .mat files (in `fixations/train` and
+`fixations/val`), and the images, flat in `images/` or split as people unpack them. In the annotation files every
+annotation is one worker on one image: `fixations` are [row, col], 1-based; `worker_id` is mandatory and means the same
+person wherever it returns, so two annotations of a worker on an image are one observer. Observers become 0, 1, ... in
+order of their worker_id; images are ordered by id.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from harness.data._coco import Record, load_index, observer_codes
-from harness.data._gaze import BadGazeError, gaze_of
+from harness.data._coco import Record
+from harness.data._gaze import BadGazeError
+from harness.data._gaze_columns import GazeColumns
+from harness.data._gaze_source import GazeSource, find_gaze
+from harness.data._released import MAP_FOLDERS, read_released, released_maps
 from harness.data.dataset import Dataset, DatasetReader, Skipped, Split, dataset
 from harness.data.images import BadImageError, ImageFacts, check_image
 from harness.errors import DataError
-from harness.types import Points
+from harness.progress import Silent
+from harness.types import Size
 
 if TYPE_CHECKING:
-    from pycocotools.coco import COCO
+    from harness.progress import Progress
 
-ANNOTATIONS: Mapping[Split, str] = {"train": "fixations_train2014.json", "test": "fixations_val2014.json"}
-"""The names of the release; its validation images are the ones to be reported on."""
 # A split looks into its own folders first: the same file name may stand for another picture in the other split.
 _TRAIN, _TEST = ("images/train", "train"), ("images/val", "val", "images/test")
 FOLDERS: Mapping[Split, tuple[str, ...]] = {
@@ -40,10 +43,10 @@ FOLDERS: Mapping[Split, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class _Stimulus:
-    id: int
+    index: int
     file: Path
     facts: ImageFacts
-    points: Points
+    map: Path | None
 
 
 @dataset("salicon")
@@ -58,6 +61,8 @@ class Salicon(DatasetReader):
     """Raw mouse samples, fixations detected in them, or an eye tracker's fixations."""
     train: str | None = None
     test: str | None = None
+    density: Literal["blurred", "released"] = "blurred"
+    """The density that CC, SIM and KLD and the training target are about: points blurred, or the release's own maps."""
     on_bad: Literal["error", "skip"] = "error"
     """Whether an image that cannot be used ends the run, or is left out and reported."""
     title: str | None = None
@@ -72,19 +77,41 @@ class Salicon(DatasetReader):
         """The title where there is one."""
         return self.title or self.name
 
+    def prepare(self, split: Split, progress: Progress) -> None:
+        """Parse the annotation file, which takes a while where it is large; its columns are kept for later runs."""
+        gaze = self._source(split).columns(progress)
+        if dropped := int(gaze.dropped.sum()):
+            every = dropped + len(gaze.row)
+            progress.say(f"{self.label} {split}: {dropped} of {every} points lie outside their image and are left out")
+
     def read(self, split: Split) -> Dataset:
         """That split in columns; raises DataError naming file and id, or lists what it left out in `skipped`."""
-        root = _existing(self.root)
-        file = _annotation_file(root, split, self.train if split == "train" else self.test)
-        results = list(_stimuli(root, file, split))
+        source = self._source(split)
+        root, file, gaze = _existing(self.root), source.path, source.columns(Silent())
+        maps = self._maps(root, split)
+        results = list(_stimuli(root, file, split, gaze, maps))
         good = [result for result in results if isinstance(result, _Stimulus)]
-        bad = [result for result in results if isinstance(result, BadImageError)]
+        bad = [result for result in results if isinstance(result, BadImageError)] + _strays(gaze, file)
         if bad and self.on_bad == "error":
             rest = f" (and {len(bad) - 1} more bad images)" if len(bad) > 1 else ""
             raise DataError(f"{bad[0]}{rest}; mend the dataset, or leave such images out: dataset.on_bad=skip")
         if not good:
             raise DataError(f"{file}: not one usable image; {f'the first: {bad[0]}' if bad else 'it lists none'}")
-        return _columns(self, split, good, bad)
+        return _dataset(self, split, gaze, good, bad)
+
+    def _maps(self, root: Path, split: Split) -> dict[str, Path] | None:
+        if self.density == "blurred":
+            return None
+        if maps := released_maps(root, split):
+            return maps
+        looked = ", ".join(f"{folder}/*.png" for folder in MAP_FOLDERS[split])
+        raise DataError(
+            f"{root}: no released maps for the {split} split (looked for {looked}); use dataset.density=blurred"
+        )
+
+    def _source(self, split: Split) -> GazeSource:
+        name = self.train if split == "train" else self.test
+        return find_gaze(_existing(self.root), split, name, str(self.edition), self.points)
 
 
 def _existing(root: str | None) -> Path:
@@ -96,34 +123,34 @@ def _existing(root: str | None) -> Path:
     return folder
 
 
-def _annotation_file(root: Path, split: Split, name: str | None) -> Path:
-    wanted = name or ANNOTATIONS[split]
-    places = (root / wanted, root / "annotations" / wanted)
-    found = [path for path in places if path.is_file()]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        both = " and ".join(str(path.relative_to(root)) for path in found)
-        raise DataError(f"{root}: both {both} could be meant; remove one, or set dataset.{split}=FILE")
-    there = sorted(str(p.relative_to(root)) for folder in ("", "annotations") for p in (root / folder).glob("*.json"))
-    listing = f"there are: {', '.join(there[:10])}" if there else "there is no .json file in either"
-    looked = f"no {wanted} in {root} or {root / 'annotations'}"
-    raise DataError(f"{looked}; {listing}. Name the annotation file: dataset.{split}=FILE")
-
-
-def _stimuli(root: Path, file: Path, split: Split) -> Iterator[_Stimulus | BadImageError]:
-    """Every image of the file by ascending id, usable or not, then what refers to no image."""
-    coco = load_index(file)
-    codes = observer_codes(coco.anns.values())
-    images = [coco.imgs[id] for id in sorted(coco.imgs)]
+def _stimuli(
+    root: Path, file: Path, split: Split, gaze: GazeColumns, maps: Mapping[str, Path] | None
+) -> Iterator[_Stimulus | BadImageError]:
+    """Every image of the file by ascending id, usable or not."""
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        checks = pool.map(lambda image: _find_and_check(root, file, split, image), images)
-        for image, checked in zip(images, checks, strict=True):
+        checks = pool.map(lambda image: _find_and_check(root, file, split, image), gaze.images)
+        for index, (image, checked) in enumerate(zip(gaze.images, checks, strict=True)):
             if isinstance(checked, BadImageError):
                 yield checked
-            else:
-                yield _with_gaze(image["id"], *checked, coco.imgToAnns.get(image["id"], []), codes, file)
-    yield from _strays(coco, file)
+                continue
+            path, facts = checked
+            try:
+                gaze.points(index, facts.size)
+                yield _Stimulus(index, path, facts, _map(maps, image["id"], path, facts.size))
+            except BadGazeError as error:
+                yield BadImageError(image["id"], str(file), f"({path.name}) {error}")
+            except BadImageError as error:
+                yield error
+
+
+def _map(maps: Mapping[str, Path] | None, id: int, image: Path, size: Size) -> Path | None:
+    """The image's released map, whole and of its size; raises BadImageError."""
+    if maps is None:
+        return None
+    if image.stem not in maps:
+        raise BadImageError(id, str(image), "has no released map")
+    read_released(maps[image.stem], id, size)
+    return maps[image.stem]
 
 
 def _find_and_check(root: Path, file: Path, split: Split, image: Record) -> tuple[Path, ImageFacts] | BadImageError:
@@ -146,35 +173,35 @@ def _find_and_check(root: Path, file: Path, split: Split, image: Record) -> tupl
     return path, facts
 
 
-def _with_gaze(
-    id: int, path: Path, facts: ImageFacts, annotations: Sequence[Record], codes: Mapping[int | str, int], file: Path
-) -> _Stimulus | BadImageError:
-    try:
-        return _Stimulus(id, path, facts, gaze_of(annotations, codes, facts.size))
-    except BadGazeError as error:
-        return BadImageError(id, str(file), f"({path.name}) {error}")
+def _strays(gaze: GazeColumns, file: Path) -> list[BadImageError]:
+    return [
+        BadImageError(image, str(file), f"is not listed under 'images', but annotation {annotation} is for it")
+        for image, annotation in gaze.strays
+    ]
 
 
-def _strays(coco: COCO, file: Path) -> Iterator[BadImageError]:
-    for id in sorted(set(coco.imgToAnns) - set(coco.imgs)):
-        first = coco.imgToAnns[id][0]["id"]
-        yield BadImageError(id, str(file), f"is not listed under 'images', but annotation {first} is for it")
-
-
-def _columns(reader: Salicon, split: Split, good: Sequence[_Stimulus], bad: Sequence[BadImageError]) -> Dataset:
+def _dataset(
+    reader: Salicon, split: Split, gaze: GazeColumns, good: Sequence[_Stimulus], bad: Sequence[BadImageError]
+) -> Dataset:
+    every = np.array([stimulus.index for stimulus in good])
+    offset, (row, col, observer), time = gaze.taken(every)
     return Dataset(
         name=reader.name,
         split=split,
         edition=str(reader.edition),
         points_kind=reader.points,
-        ids=np.array([s.id for s in good], np.int64),
-        files=tuple(s.file for s in good),
-        height=np.array([s.facts.size[0] for s in good], np.int32),
-        width=np.array([s.facts.size[1] for s in good], np.int32),
-        offset=np.array(list(accumulate((len(s.points) for s in good), initial=0)), np.int64),
-        row=np.concatenate([s.points.row for s in good]),
-        col=np.concatenate([s.points.col for s in good]),
-        observer=np.concatenate([s.points.observer for s in good]),
+        ids=np.array([gaze.images[index]["id"] for index in every], np.int64),
+        files=tuple(stimulus.file for stimulus in good),
+        height=np.array([stimulus.facts.size[0] for stimulus in good], np.int32),
+        width=np.array([stimulus.facts.size[1] for stimulus in good], np.int32),
+        offset=offset,
+        row=row,
+        col=col,
+        observer=observer,
+        time=time,
+        dropped=int(gaze.dropped[every].sum()),
         skipped=tuple(Skipped(b.id, b.file, b.reason) for b in bad),
-        image_sha256=tuple(s.facts.sha256 for s in good),
+        image_sha256=tuple(stimulus.facts.sha256 for stimulus in good),
+        maps=(maps := tuple(stimulus.map for stimulus in good if stimulus.map is not None)),
+        map_sha256=tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in maps),
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks import annotations
 from tests.benchmarks.growth import measured_in_fresh_process
 from tests.benchmarks.machine import describe, one_thread
 from tests.benchmarks.matrix import RIDGE, WITH_SGD, Ratios
@@ -29,6 +30,11 @@ def test_matrix_over_forward() -> None:
         assert {"decode", "forward", "fit", "solve", "calibrate", "score", "read_and_write"} <= set(whole.matrix.phases)
     assert len(ratios.forwards) == 1
     assert ratios.measure(RIDGE, "bf16", 0.5).forward.network > 0
+
+
+def test_a_generated_annotation_file_is_read_whole(tmp_path: Path) -> None:
+    points = annotations.generate(tmp_path / "a.json", images=3)
+    assert annotations.read(str(tmp_path / "a.json"))["points"] == points
 
 
 def test_one_thread_is_one_thread() -> None:

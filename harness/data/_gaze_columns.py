@@ -1,0 +1,201 @@
+"""All gaze of an annotation file in columns, image after image: made once, kept on disk, memory-mapped afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.data._coco import Record, observer_codes
+from harness.data._gaze import BadGazeError, check_inside, whole_numbers
+from harness.types import Points, Size
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pycocotools.coco import COCO
+
+VERSION = 2
+"""Raised when the files or their meaning change."""
+ABOUT = "about.json"
+_OF_IMAGE = ("id", "file_name", "height", "width")
+
+
+@dataclass(frozen=True, eq=False)
+class GazeColumns:
+    """Image i has the points `row/col/observer[offset[i] : offset[i + 1]]`, 0-based, by observer, then as in the file.
+
+    Its annotations are `annotation[first[i] : first[i + 1]]`, of `length` points each.
+    """
+
+    images: Sequence[Record]
+    """id, file_name, and height and width where the file states them; by ascending id."""
+    strays: Sequence[tuple[int, int]]
+    """(image id, annotation id) of gaze on images that are not listed."""
+    problems: Mapping[int, str]
+    """Why an image's gaze is none, by index."""
+    offset: NDArray[np.int64]
+    row: NDArray[np.int32]
+    col: NDArray[np.int32]
+    observer: NDArray[np.int32]
+    first: NDArray[np.int64]
+    annotation: NDArray[np.int64]
+    length: NDArray[np.int64]
+    box: NDArray[np.int32]
+    """(n, 4): the smallest row and col and the largest row and col of an image's points."""
+    time: NDArray[np.int32]
+    """ms, of every point; empty where it is not known."""
+    dropped: NDArray[np.int64]
+    """How many of an image's points lay outside it and were left out."""
+
+    def points(self, index: int, size: Size) -> Points:
+        """The gaze on an image of that size; raises BadGazeError where it cannot be used."""
+        if index in self.problems:
+            raise BadGazeError(self.problems[index])
+        part = slice(int(self.offset[index]), int(self.offset[index + 1]))
+        row, col, observer = (column[part] for column in (self.row, self.col, self.observer))
+        low, high = self.box[index, :2], self.box[index, 2:]
+        if (low < 0).any() or (high >= np.array(size)).any():
+            own = slice(int(self.first[index]), int(self.first[index + 1]))
+            check_inside(np.stack([row, col], axis=1) + 1, self.annotation[own], self.length[own], size)
+        return Points(row, col, observer)
+
+    def taken(
+        self, indices: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], list[NDArray[np.int32]], NDArray[np.int32] | None]:
+        """(offset, [row, col, observer], time) of these images; views where they are all, else copies."""
+        columns = [self.row, self.col, self.observer, *([self.time] if len(self.time) else [])]
+        if len(indices) == len(self.images):
+            return self.offset, columns[:3], columns[3] if len(columns) > 3 else None
+        spans = [slice(int(self.offset[i]), int(self.offset[i + 1])) for i in indices]
+        offset = np.concatenate([[0], np.cumsum([span.stop - span.start for span in spans])]).astype(np.int64)
+        copies = [np.concatenate([column[span] for span in spans]) for column in columns]
+        return offset, copies[:3], copies[3] if len(copies) > 3 else None
+
+
+def columns_of(coco: COCO) -> GazeColumns:
+    """From an index whose annotations hold (n, 2) arrays of 1-based [row, col]."""
+    codes = observer_codes(coco.anns.values())
+    images = [coco.imgs[id] for id in sorted(coco.imgs)]
+    of_image = [
+        sorted(coco.imgToAnns.get(image["id"], []), key=lambda annotation: codes[annotation["worker_id"]])
+        for image in images
+    ]
+    length = np.array([len(a["fixations"]) for own in of_image for a in own], np.int64)
+    first = np.cumsum([0, *map(len, of_image)])
+    offset = np.concatenate([[0], np.cumsum(length)])[first]
+    row, col, observer = (np.empty(offset[-1], np.int32) for _ in range(3))
+    box, problems = np.zeros((len(images), 4), np.int32), {}
+    for index, own in enumerate(of_image):
+        part = slice(offset[index], offset[index + 1])
+        if part.start == part.stop:
+            problems[index] = "has no fixations"
+            continue
+        points = np.concatenate([annotation["fixations"] for annotation in own])
+        ids, lengths = [a["id"] for a in own], length[first[index] : first[index + 1]]
+        try:
+            points = whole_numbers(points, ids, lengths)
+        except BadGazeError as error:
+            problems[index] = str(error)
+            continue
+        row[part], col[part] = points[:, 0] - 1, points[:, 1] - 1
+        observer[part] = np.repeat([codes[a["worker_id"]] for a in own], lengths)
+        box[index] = *(points.min(axis=0) - 1), *(points.max(axis=0) - 1)
+    return GazeColumns(
+        images=[{key: image[key] for key in _OF_IMAGE if key in image} for image in images],
+        strays=[
+            (image_id, stray[0]["id"])
+            for image_id, stray in sorted(coco.imgToAnns.items())
+            if image_id not in coco.imgs
+        ],
+        problems=problems,
+        offset=offset,
+        row=row,
+        col=col,
+        observer=observer,
+        first=first,
+        annotation=np.array([a["id"] for own in of_image for a in own], np.int64),
+        length=length,
+        box=box,
+        time=np.empty(0, np.int32),
+        dropped=np.zeros(len(images), np.int64),
+    )
+
+
+def save_columns(columns: GazeColumns, folder: Path) -> None:
+    """Write the columns into a new folder in one step; another process may have been faster."""
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    temporary.mkdir(parents=True)
+    try:
+        sums = {}
+        for name in _ARRAYS:
+            path = temporary / f"{name}.npy"
+            np.save(path, getattr(columns, name))
+            sums[name] = path.stat().st_size
+        about = {
+            "version": VERSION,
+            "images": columns.images,
+            "strays": columns.strays,
+            "problems": {str(index): why for index, why in columns.problems.items()},
+            "bytes": sums,
+        }
+        (temporary / ABOUT).write_text(json.dumps(about), encoding="utf-8")
+        for path in temporary.iterdir():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+        if not folder.exists():
+            temporary.rename(folder)
+    except OSError:
+        if not folder.exists():
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def load_columns(folder: Path) -> GazeColumns | None:
+    """Kept columns, memory-mapped; None where there are none, or they are not whole."""
+    try:
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        if about["version"] != VERSION:
+            return None
+        if any((folder / f"{name}.npy").stat().st_size != about["bytes"][name] for name in _ARRAYS):
+            return None
+        arrays = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
+            for name in _ARRAYS
+        }
+        problems = {int(index): str(why) for index, why in about["problems"].items()}
+        strays = [(int(image), int(annotation)) for image, annotation in about["strays"]]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return GazeColumns(images=about["images"], strays=strays, problems=problems, **arrays)
+
+
+def file_digest(file: Path, index: Path) -> str:
+    """sha256 of a file's bytes; remembered in the folder `index` by path, size and time of change."""
+    facts = file.stat()
+    known = index / f"{hashlib.sha256(os.fsencode(file.resolve())).hexdigest()}.json"
+    state: dict[str, Any] = {"size": facts.st_size, "changed": facts.st_mtime_ns, "inode": facts.st_ino}
+    try:
+        remembered = json.loads(known.read_text(encoding="utf-8"))
+        if {key: remembered[key] for key in state} == state:
+            return str(remembered["sha256"])
+    except (OSError, ValueError, LookupError, TypeError):
+        pass
+    with file.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    index.mkdir(parents=True, exist_ok=True)
+    temporary = known.with_name(f".{known.name}.{uuid.uuid4().hex}")
+    temporary.write_text(json.dumps({**state, "sha256": digest}), encoding="utf-8")
+    temporary.replace(known)
+    return digest
+
+
+_ARRAYS = tuple(f.name for f in fields(GazeColumns) if f.name not in ("images", "strays", "problems"))

@@ -1,0 +1,174 @@
+"""Gaze as the 2015 and 2017 releases of SALICON have it: a .mat file an image, its observers in a struct array.
+
+`gaze` has an entry an observer with `location` (n x 2, mouse samples), `timestamp` (n, ms) and `fixations` (m x 2), all
+[x, y], 1-based. Nobody's name is given: observer 3 of one image is not observer 3 of another. Some mouse samples lie
+outside the image; they are dropped and counted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from harness.data._gaze_columns import GazeColumns
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from harness.progress import Bar
+
+Kind = Literal["mouse", "fixations"]
+FIELDS = {"mouse": "location", "fixations": "fixations"}
+FEW = 64
+"""Up to so many files are read here: starting other processes would take longer."""
+_AT_ONCE = 32
+_NUMBER = re.compile(r"(\d+)$")
+
+
+@dataclass(frozen=True, eq=False)
+class MatGaze:
+    """The gaze on one image, observer by observer; 0-based pixels inside the image."""
+
+    image: dict[str, Any]
+    row: NDArray[np.int32]
+    col: NDArray[np.int32]
+    observer: NDArray[np.int32]
+    length: NDArray[np.int64]
+    """Points of each observer."""
+    time: NDArray[np.int32] | None
+    """ms, of mouse samples."""
+    dropped: int = 0
+    """Points outside the image."""
+    problem: str | None = None
+
+
+def mat_files(folder: Path) -> list[Path]:
+    """The .mat files of a folder, by name."""
+    return sorted(folder.glob("*.mat"))
+
+
+def image_id(file: Path) -> int | None:
+    """The number that ends a file's name: COCO_train2014_000000000009.mat is of image 9."""
+    found = _NUMBER.search(file.stem)
+    return int(found[1]) if found else None
+
+
+def read_mat_files(files: Sequence[Path], kind: Kind, bar: Bar) -> GazeColumns:
+    """All files in columns, images by ascending id; what is wrong with a file is a problem of its image."""
+    found = []
+    if len(files) <= FEW:
+        for file in files:
+            found.append(read_mat(file, kind))
+            bar.advance(1)
+    else:
+        with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+            for gaze in pool.map(read_mat, files, [kind] * len(files), chunksize=_AT_ONCE):
+                found.append(gaze)
+                bar.advance(1)
+    return _joined(sorted(found, key=lambda gaze: gaze.image["id"]))
+
+
+def read_mat(file: Path, kind: Kind) -> MatGaze:
+    """One image's gaze; a file that cannot be read or is of another form says so in `problem`."""
+    try:
+        return _gaze(file, kind)
+    except _MatError as error:
+        problem = str(error)
+    except NotImplementedError:
+        problem = f"{file.name} is a MATLAB 7.3 file, which is another format; save it with -v7"
+    except Exception as error:  # scipy's reader raises whatever damaged bytes lead it to
+        problem = f"{file.name} cannot be read: {type(error).__name__}: {error}"
+    nothing = np.empty(0, np.int32)
+    return MatGaze(_image(file, None), nothing, nothing, nothing, np.empty(0, np.int64), None, problem=problem)
+
+
+class _MatError(ValueError):
+    """The file is readable, but not what it should be."""
+
+
+def _gaze(file: Path, kind: Kind) -> MatGaze:
+    from scipy.io import loadmat
+
+    document = loadmat(file, variable_names=["gaze", "resolution"])
+    entries, size = document.get("gaze"), np.ravel(document.get("resolution", ()))
+    field = FIELDS[kind]
+    if entries is None or entries.dtype.names is None or field not in entries.dtype.names:
+        raise _MatError(f"{file.name} has no struct array 'gaze' with the field '{field}'")
+    if size.size != 2 or (size < 1).any():
+        raise _MatError(f"{file.name} has no 'resolution' [height, width]")
+    parts = [_points(entry[field], file) for entry in entries.ravel()]
+    lengths = [len(part) for part in parts]
+    points = np.concatenate([np.empty((0, 2)), *parts])
+    pixel = np.round(points) - 1
+    inside = np.isfinite(points).all(axis=1) & (pixel >= 0).all(axis=1) & (pixel < size[::-1]).all(axis=1)
+    observer = np.repeat(np.arange(len(parts), dtype=np.int32), lengths)[inside]
+    times = _times(entries, lengths, file) if kind == "mouse" else None
+    return MatGaze(
+        _image(file, (int(size[0]), int(size[1]))),
+        pixel[inside, 1].astype(np.int32),
+        pixel[inside, 0].astype(np.int32),
+        observer,
+        np.bincount(observer, minlength=len(parts)).astype(np.int64),
+        times[inside] if times is not None else None,
+        dropped=int((~inside).sum()),
+        problem=None if inside.any() else "has no fixations",
+    )
+
+
+def _image(file: Path, size: tuple[int, int] | None) -> dict[str, Any]:
+    stated = {"height": size[0], "width": size[1]} if size else {}
+    return {"id": image_id(file) or 0, "file_name": f"{file.stem}.jpg", **stated}
+
+
+def _points(value: NDArray[Any], file: Path) -> NDArray[np.float64]:
+    """(n, 2) [x, y]; MATLAB's empty matrix is no point."""
+    if value.size == 0:
+        return np.empty((0, 2))
+    if value.ndim != 2 or value.shape[1] != 2 or value.dtype.kind not in "iuf":
+        raise _MatError(
+            f"{file.name}: gaze must be n x 2 numbers, found {'x'.join(map(str, value.shape))} {value.dtype}"
+        )
+    return value.astype(np.float64)
+
+
+def _times(entries: NDArray[Any], lengths: Sequence[int], file: Path) -> NDArray[np.int32] | None:
+    if "timestamp" not in (entries.dtype.names or ()):
+        return None
+    times = [np.ravel(entry["timestamp"]) for entry in entries.ravel()]
+    if [len(time) for time in times] != list(lengths):
+        raise _MatError(f"{file.name}: as many timestamps as samples are needed")
+    return np.concatenate([np.empty(0, np.int32), *times]).astype(np.int32)
+
+
+def _joined(found: Sequence[MatGaze]) -> GazeColumns:
+    of_image = [len(gaze.row) for gaze in found]
+    observers = [len(gaze.length) for gaze in found]
+    row, col, observer = (
+        np.concatenate([np.empty(0, np.int32), *(getattr(gaze, name) for gaze in found)])
+        for name in ("row", "col", "observer")
+    )
+    boxes = [(g.row.min(), g.col.min(), g.row.max(), g.col.max()) if len(g.row) else (0, 0, 0, 0) for g in found]
+    times = [gaze.time for gaze in found if gaze.time is not None and len(gaze.row)]
+    complete = sum(map(len, times)) == len(row) and len(row) > 0
+    return GazeColumns(
+        images=[gaze.image for gaze in found],
+        strays=[],
+        problems={index: gaze.problem for index, gaze in enumerate(found) if gaze.problem is not None},
+        offset=np.cumsum([0, *of_image]).astype(np.int64),
+        row=row,
+        col=col,
+        observer=observer,
+        first=np.cumsum([0, *observers]).astype(np.int64),
+        annotation=np.concatenate([np.empty(0, np.int64), *(np.arange(1, n + 1) for n in observers)]),
+        length=np.concatenate([np.empty(0, np.int64), *(gaze.length for gaze in found)]),
+        box=np.array(boxes, np.int32).reshape(-1, 4),
+        time=np.concatenate(times) if complete else np.empty(0, np.int32),
+        dropped=np.array([gaze.dropped for gaze in found], np.int64),
+    )
