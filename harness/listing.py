@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from harness.errors import PluginError, UnknownNameError
@@ -67,12 +68,14 @@ def _recipes(console: Console) -> None:
 
 
 def _parameters(console: Console, name: str, plugin: type) -> None:
-    console.print(
-        f"[bold]{name}[/bold]  {(plugin.__doc__ or 'no description').strip().splitlines()[0]}", highlight=False
-    )
+    text = (plugin.__doc__ or "no description").strip().splitlines()[0]
+    console.print(f"[bold]{name}[/bold]  {text}", highlight=False)
+    if (source := getattr(plugin, "source", None)) is not None:
+        for what in ("citation", "licence", "home"):
+            console.print(f"  {what}: {getattr(source, what)}", highlight=False, markup=False)
     table = Table("parameter", "type", "default", box=None, pad_edge=False, padding=(0, 2))
     for field in dataclasses.fields(plugin):
-        table.add_row(f"  {field.name}", str(field.type), _default(field))
+        table.add_row(f"  {field.name}", escape(str(field.type)), escape(_default(field)))
     if table.row_count:
         console.print(table)
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from harness.recipe import Recipe
 
 log = logging.getLogger("salprobe")
+_SHOWN = 20
+"""Skipped images that are named on the terminal; a choice of few observers can leave out thousands."""
 
 
 @dataclass
@@ -147,8 +149,7 @@ def read_split(plan: Plan, split: Split, progress: Progress) -> Dataset:
     progress.say(f"reading {plan.reader.label}, {split} split")
     main_first(lambda: plan.reader.prepare(split, progress))
     dataset = main_first(lambda: plan.reader.read(split))
-    for skipped in dataset.skipped:
-        progress.say(f"skipped image {skipped.id} ({skipped.file}): {skipped.reason}")
+    _say_left_out(dataset, progress)
     if len(dataset) == 0:
         raise DataError(f"{dataset.name}: the {split} split has no usable image")
     if plan.recipe.limit is not None:
@@ -156,6 +157,16 @@ def read_split(plan: Plan, split: Split, progress: Progress) -> Dataset:
     points = len(dataset.row)
     progress.say(f"{dataset.name} {split}: {len(dataset)} images, {points} {dataset.points_kind} points")
     return dataset
+
+
+def _say_left_out(dataset: Dataset, progress: Progress) -> None:
+    for skipped in dataset.skipped[:_SHOWN]:
+        progress.say(f"skipped image {skipped.id} ({skipped.file}): {skipped.reason}")
+    if (more := len(dataset.skipped) - _SHOWN) > 0:
+        progress.say(f"... and {more} more skipped images, all of them in run.json")
+    if dataset.dropped:
+        every = f"{dataset.dropped} of {dataset.dropped + len(dataset.row)} points"
+        progress.say(f"{dataset.name} {dataset.split}: {every} lie outside their image and are left out")
 
 
 def matrix_id(recipe: Recipe, *splits: Dataset) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.data.dataset import DATASETS, Dataset, DatasetReader, Skipped, Split, dataset
+from harness.data.dataset import DATASETS, Dataset, DatasetReader, Skipped, Source, Split, dataset
 from harness.data.images import BadImageError, read_image, resize_image
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Dataset",
     "DatasetReader",
     "Skipped",
+    "Source",
     "Split",
     "dataset",
     "read_image",

@@ -10,12 +10,13 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.data._annotation_stream import stream_annotations
+from harness.data._root import leaves_folder
 from harness.errors import DataError
 
 if TYPE_CHECKING:
@@ -88,8 +89,7 @@ def _check_image(image: Record, file: Path) -> None:
     name, where = image.get("file_name"), f"{file}: image {image['id']}"
     if not isinstance(name, str) or not name:
         raise DataError(f"{where}: 'file_name' must be a file name; found {name!r}")
-    parts = (*PurePosixPath(name).parts, *PureWindowsPath(name).parts)
-    if ".." in parts or "\0" in name or PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor:
+    if leaves_folder(name):
         raise DataError(f"{where}: file_name {name!r} leaves the dataset's folder; give it relative to that folder")
     for side in ("height", "width"):
         if side in image and not (_is_id(image[side]) and image[side] > 0):

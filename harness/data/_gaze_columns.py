@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pycocotools.coco import COCO
 
-VERSION = 2
+VERSION = 3
 """Raised when the files or their meaning change."""
 ABOUT = "about.json"
 _OF_IMAGE = ("id", "file_name", "height", "width")
@@ -37,6 +37,8 @@ class GazeColumns:
 
     images: Sequence[Record]
     """id, file_name, and height and width where the file states them; by ascending id."""
+    observers: Sequence[int | str]
+    """What the source calls them (worker ids), by their number in `observer`."""
     strays: Sequence[tuple[int, int]]
     """(image id, annotation id) of gaze on images that are not listed."""
     problems: Mapping[int, str]
@@ -110,6 +112,7 @@ def columns_of(coco: COCO) -> GazeColumns:
         box[index] = *(points.min(axis=0) - 1), *(points.max(axis=0) - 1)
     return GazeColumns(
         images=[{key: image[key] for key in _OF_IMAGE if key in image} for image in images],
+        observers=[*codes],
         strays=[
             (image_id, stray[0]["id"])
             for image_id, stray in sorted(coco.imgToAnns.items())
@@ -142,6 +145,7 @@ def save_columns(columns: GazeColumns, folder: Path) -> None:
         about = {
             "version": VERSION,
             "images": columns.images,
+            "observers": list(columns.observers),
             "strays": columns.strays,
             "problems": {str(index): why for index, why in columns.problems.items()},
             "bytes": sums,
@@ -175,7 +179,7 @@ def load_columns(folder: Path) -> GazeColumns | None:
         strays = [(int(image), int(annotation)) for image, annotation in about["strays"]]
     except (OSError, ValueError, LookupError, TypeError):
         return None
-    return GazeColumns(images=about["images"], strays=strays, problems=problems, **arrays)
+    return GazeColumns(images=about["images"], observers=about["observers"], strays=strays, problems=problems, **arrays)
 
 
 def file_digest(file: Path, index: Path) -> str:
@@ -198,4 +202,4 @@ def file_digest(file: Path, index: Path) -> str:
     return digest
 
 
-_ARRAYS = tuple(f.name for f in fields(GazeColumns) if f.name not in ("images", "strays", "problems"))
+_ARRAYS = tuple(f.name for f in fields(GazeColumns) if f.name not in ("images", "observers", "strays", "problems"))

@@ -159,6 +159,7 @@ def _joined(found: Sequence[MatGaze]) -> GazeColumns:
     complete = sum(map(len, times)) == len(row) and len(row) > 0
     return GazeColumns(
         images=[gaze.image for gaze in found],
+        observers=range(1, max(observers, default=0) + 1),
         strays=[],
         problems={index: gaze.problem for index, gaze in enumerate(found) if gaze.problem is not None},
         offset=np.cumsum([0, *of_image]).astype(np.int64),

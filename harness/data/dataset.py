@@ -34,6 +34,15 @@ class Skipped:
     reason: str
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where a dataset comes from: how it is cited, under which licence its authors give it, its home."""
+
+    citation: str
+    licence: str
+    home: str
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A split. Image i has the points `row/col/observer[offset[i] : offset[i + 1]]`, 0-based, duplicates kept."""
@@ -56,6 +65,8 @@ class Dataset:
     """ms of every point since the stimulus appeared, where the recording has it."""
     dropped: int = 0
     """Points that lay outside their image and were left out by the reader."""
+    observer_labels: tuple[int | str, ...] = ()
+    """What the source calls the people, by their number in `observer`."""
     skipped: tuple[Skipped, ...] = ()
     image_sha256: tuple[str, ...] = field(default=(), repr=False)
     """Of each image file's bytes, in order."""
@@ -134,6 +145,8 @@ class DatasetReader(ABC):
     """A source of stimuli and gaze. A subclass's annotated fields are its recipe parameters."""
 
     name: ClassVar[str] = "?"
+    source: ClassVar[Source | None] = None
+    """Whom to cite, and under which licence it may be used."""
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     @property

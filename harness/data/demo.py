@@ -30,10 +30,11 @@ from typing import Any
 import numpy as np
 
 from harness.data._gaze_source import ANNOTATIONS
+from harness.data._observer_choice import ObserverChoice
 from harness.data._observers import watch
 from harness.data._scenes import compose, load_photos
 from harness.data._textures import Pixels
-from harness.data.dataset import Dataset, DatasetReader, Split, dataset
+from harness.data.dataset import Dataset, DatasetReader, Source, Split, dataset
 from harness.data.salicon import Salicon
 from harness.errors import RecipeError
 from harness.paths import cache_folder
@@ -49,11 +50,19 @@ _log = logging.getLogger(__name__)
 class Demo(DatasetReader):
     """Generated scenes with simulated gaze: `train` and `test` images of `height` x `width`, drawn from `seed`."""
 
+    source = Source(
+        citation="none: generated scenes, simulated gaze",
+        licence="MIT, as this project; parts of two photographs of scikit-learn's sample images (CC BY) are in them",
+        home="made on this machine",
+    )
+
     train: int = 96
     test: int = 32
     seed: int = 0
     height: int = 480
     width: int = 640
+    observers: ObserverChoice | None = None
+    """{only: [...]} or {without: [...]} of the people 1 to 15."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn; raises RecipeError."""
@@ -69,16 +78,22 @@ class Demo(DatasetReader):
 
     def read(self, split: Split) -> Dataset:
         """That split, generated first if it is not in the cache."""
-        read = Salicon(root=str(self._folder()), edition="custom", points="fixations").read(split)
+        folder = str(self._folder())
+        read = Salicon(root=folder, edition="custom", points="fixations", observers=self.observers).read(split)
         return replace(read, name=self.name, edition="synthetic", points_kind="simulated", synthetic=True)
 
     def _folder(self) -> Path:
-        parameters = json.dumps(asdict(self), sort_keys=True).encode()
+        parameters = json.dumps(_drawn(self), sort_keys=True).encode()
         parent = cache_folder("datasets")
         folder = parent / f"demo-v{VERSION}-{hashlib.sha256(parameters).hexdigest()[:12]}"
         if not folder.is_dir():
             _build(self, folder)
         return folder
+
+
+def _drawn(demo: Demo) -> dict[str, int]:
+    """The parameters that change what is drawn."""
+    return {name: value for name, value in asdict(demo).items() if name != "observers"}
 
 
 def _build(demo: Demo, folder: Path) -> None:
@@ -110,7 +125,7 @@ def _write(demo: Demo, folder: Path) -> None:
             images.append({"id": id, "file_name": name, "height": size[0], "width": size[1]})
             annotations += _annotations(id, points)
         document = {
-            "info": {"description": "synthetic scenes with simulated gaze", "parameters": asdict(demo)},
+            "info": {"description": "synthetic scenes with simulated gaze", "parameters": _drawn(demo)},
             "images": images,
             "annotations": annotations,
         }

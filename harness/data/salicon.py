@@ -23,8 +23,10 @@ from harness.data._coco import Record
 from harness.data._gaze import BadGazeError
 from harness.data._gaze_columns import GazeColumns
 from harness.data._gaze_source import GazeSource, find_gaze
+from harness.data._observer_choice import ObserverChoice, only_chosen
 from harness.data._released import MAP_FOLDERS, read_released, released_maps
-from harness.data.dataset import Dataset, DatasetReader, Skipped, Split, dataset
+from harness.data._root import existing_root
+from harness.data.dataset import Dataset, DatasetReader, Skipped, Source, Split, dataset
 from harness.data.images import BadImageError, ImageFacts, check_image
 from harness.errors import DataError
 from harness.progress import Silent
@@ -53,6 +55,12 @@ class _Stimulus:
 class Salicon(DatasetReader):
     """Images and gaze in the SALICON layout; `train`/`test` name the annotation files where they are not found."""
 
+    source = Source(
+        citation="Jiang, Huang, Duan & Zhao (2015). SALICON: saliency in context. CVPR",
+        licence="see salicon.net; the images are MS COCO's, each under the licence its photographer chose on Flickr",
+        home="http://salicon.net",
+    )
+
     root: str | None = None
     """The folder of images and annotation files."""
     edition: Literal["2014", "2015", "2017", "custom", 2014, 2015, 2017]
@@ -63,6 +71,8 @@ class Salicon(DatasetReader):
     test: str | None = None
     density: Literal["blurred", "released"] = "blurred"
     """The density that CC, SIM and KLD and the training target are about: points blurred, or the release's own maps."""
+    observers: ObserverChoice | None = None
+    """{only: [...]} or {without: [...]}, by worker_id or by number."""
     on_bad: Literal["error", "skip"] = "error"
     """Whether an image that cannot be used ends the run, or is left out and reported."""
     title: str | None = None
@@ -79,15 +89,12 @@ class Salicon(DatasetReader):
 
     def prepare(self, split: Split, progress: Progress) -> None:
         """Parse the annotation file, which takes a while where it is large; its columns are kept for later runs."""
-        gaze = self._source(split).columns(progress)
-        if dropped := int(gaze.dropped.sum()):
-            every = dropped + len(gaze.row)
-            progress.say(f"{self.label} {split}: {dropped} of {every} points lie outside their image and are left out")
+        self._gaze(split).columns(progress)
 
     def read(self, split: Split) -> Dataset:
         """That split in columns; raises DataError naming file and id, or lists what it left out in `skipped`."""
-        source = self._source(split)
-        root, file, gaze = _existing(self.root), source.path, source.columns(Silent())
+        source = self._gaze(split)
+        root, file, gaze = existing_root(self.root), source.path, source.columns(Silent())
         maps = self._maps(root, split)
         results = list(_stimuli(root, file, split, gaze, maps))
         good = [result for result in results if isinstance(result, _Stimulus)]
@@ -97,7 +104,7 @@ class Salicon(DatasetReader):
             raise DataError(f"{bad[0]}{rest}; mend the dataset, or leave such images out: dataset.on_bad=skip")
         if not good:
             raise DataError(f"{file}: not one usable image; {f'the first: {bad[0]}' if bad else 'it lists none'}")
-        return _dataset(self, split, gaze, good, bad)
+        return only_chosen(_dataset(self, split, gaze, good, bad), self.observers)
 
     def _maps(self, root: Path, split: Split) -> dict[str, Path] | None:
         if self.density == "blurred":
@@ -109,18 +116,9 @@ class Salicon(DatasetReader):
             f"{root}: no released maps for the {split} split (looked for {looked}); use dataset.density=blurred"
         )
 
-    def _source(self, split: Split) -> GazeSource:
+    def _gaze(self, split: Split) -> GazeSource:
         name = self.train if split == "train" else self.test
-        return find_gaze(_existing(self.root), split, name, str(self.edition), self.points)
-
-
-def _existing(root: str | None) -> Path:
-    if root is None:
-        raise DataError("where is the dataset? set dataset.root=FOLDER")
-    folder = Path(root).expanduser().absolute()
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; set dataset.root=FOLDER")
-    return folder
+        return find_gaze(existing_root(self.root), split, name, str(self.edition), self.points)
 
 
 def _stimuli(
@@ -199,6 +197,7 @@ def _dataset(
         col=col,
         observer=observer,
         time=time,
+        observer_labels=tuple(gaze.observers),
         dropped=int(gaze.dropped[every].sum()),
         skipped=tuple(Skipped(b.id, b.file, b.reason) for b in bad),
         image_sha256=tuple(stimulus.facts.sha256 for stimulus in good),

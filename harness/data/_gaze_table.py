@@ -1,0 +1,99 @@
+"""A table of gaze, a row a point, in columns: CSV, TSV or Parquet, by its ending."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.data.dataset import Split
+from harness.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+MUST = ("image", "observer", "x", "y")
+MAY = ("t", "id", "split")
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_SPLITS: dict[str, Split] = {"train": "train", "test": "test", "val": "test"}
+
+
+@dataclass(frozen=True, eq=False)
+class GazeTable:
+    """The rows of a table, in its order; coordinates as they are written, empty ones nan."""
+
+    image: NDArray[np.object_]
+    observer: NDArray[np.object_]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    t: NDArray[np.float64] | None
+    id: NDArray[np.int64] | None
+    split: NDArray[np.object_] | None
+
+
+def read_gaze_table(file: Path) -> GazeTable:
+    """The table; raises DataError naming the file, the column and the row that is wrong."""
+    import pandas as pd
+
+    try:
+        if file.suffix.lower() in _SEPARATORS:
+            texts = {"image": str, "observer": str, "split": str}
+            frame = pd.read_csv(file, sep=_SEPARATORS[file.suffix.lower()], dtype=texts, encoding="utf-8-sig")
+        else:
+            frame = pd.read_parquet(file)
+    except (OSError, ValueError, ImportError) as error:
+        raise DataError(f"{file}: cannot be read as a table: {error}") from error
+    frame.columns = [str(name).strip().lower() for name in frame.columns]
+    if missing := [name for name in MUST if name not in frame.columns]:
+        there = ", ".join(map(str, frame.columns))
+        raise DataError(f"{file}: has no column {missing[0]}; it needs {', '.join(MUST)} and has {there}")
+    return GazeTable(
+        image=_texts(frame, "image", file),
+        observer=_texts(frame, "observer", file),
+        x=_numbers(frame, "x", file),
+        y=_numbers(frame, "y", file),
+        t=_numbers(frame, "t", file) if "t" in frame else None,
+        id=_ids(frame, file) if "id" in frame else None,
+        split=_splits(frame, file) if "split" in frame else None,
+    )
+
+
+def _texts(frame: pd.DataFrame, name: str, file: Path) -> NDArray[np.object_]:
+    column = frame[name]
+    if column.isna().any():
+        raise DataError(f"{file}: {_row(column.isna())} has no {name}")
+    return column.astype(str).to_numpy(dtype=object)
+
+
+def _numbers(frame: pd.DataFrame, name: str, file: Path) -> NDArray[np.float64]:
+    import pandas as pd
+
+    numbers = pd.to_numeric(frame[name], errors="coerce")
+    if (wrong := numbers.isna() & frame[name].notna()).any():
+        given = frame[name][wrong].iloc[0]
+        raise DataError(f"{file}: {_row(wrong)}: {name} must be a number, found {given!r}")
+    return numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _ids(frame: pd.DataFrame, file: Path) -> NDArray[np.int64]:
+    numbers = _numbers(frame, "id", file)
+    whole = np.isfinite(numbers) & (numbers == np.floor(numbers)) & (np.abs(numbers) < 2**53)
+    if not whole.all():
+        raise DataError(f"{file}: {_row(~whole)}: id must be a whole number")
+    return numbers.astype(np.int64)
+
+
+def _splits(frame: pd.DataFrame, file: Path) -> NDArray[np.object_]:
+    words = _texts(frame, "split", file)
+    known = np.isin(words.astype(str), [*_SPLITS])
+    if not known.all():
+        raise DataError(f"{file}: {_row(~known)}: split must be train or test, found {words[~known][0]!r}")
+    return np.array([_SPLITS[word] for word in words], dtype=object)
+
+
+def _row(wrong: Any) -> str:
+    """The first wrong row as people count them: the first below the header is 1."""
+    return f"row {int(np.argmax(np.asarray(wrong))) + 1}"

@@ -1,0 +1,39 @@
+"""Folders and file names that a user or a dataset gives."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from harness.errors import DataError
+
+
+def existing_root(root: str | None) -> Path:
+    """The dataset's folder; raises DataError where none is named or it is not there."""
+    if root is None:
+        raise DataError("where is the dataset? set dataset.root=FOLDER")
+    folder = Path(root).expanduser().absolute()
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; set dataset.root=FOLDER")
+    return folder
+
+
+def leaves_folder(name: str) -> bool:
+    """Whether a file name would lead out of the folder that it is relative to, on any system."""
+    parts = (*PurePosixPath(name).parts, *PureWindowsPath(name).parts)
+    return ".." in parts or "\0" in name or PurePosixPath(name).is_absolute() or bool(PureWindowsPath(name).anchor)
+
+
+def first_file(root: Path, places: tuple[str, ...], what: str) -> Path:
+    """The first of these files below `root` that is there; raises DataError saying where was looked."""
+    for place in places:
+        if (root / place).is_file():
+            return root / place
+    raise DataError(f"{root}: no {what}; looked for {', '.join(places)}")
+
+
+def first_folder(root: Path, places: tuple[str, ...], what: str) -> Path:
+    """The first of these folders below `root` that is there; raises DataError saying where was looked."""
+    for place in places:
+        if (root / place).is_dir():
+            return root / place
+    raise DataError(f"{root}: no {what}; looked for {', '.join(f'{place}/' for place in places)}")

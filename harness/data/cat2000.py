@@ -1,0 +1,74 @@
+"""CAT2000 (Borji & Itti 2015), training set: Stimuli/<category>/*.jpg and FIXATIONLOCS/<category>/*.mat.
+
+Each .mat has `fixLocs`, 1 at every pixel that somebody fixated: the release does not say who, and not how often.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from harness.data._recordings import Gaze, GazeReader, Recordings, Stimulus
+from harness.data._root import first_folder
+from harness.data.dataset import Source, dataset
+from harness.errors import DataError
+
+EVERYBODY = "everybody"
+_DRAWN = "output"
+"""Folders of the release inside the categories, with pictures of scanpaths that are no stimuli."""
+
+
+@dataset("cat2000")
+class Cat2000(GazeReader):
+    """CAT2000's training set: 2000 pictures of 20 categories, all people's fixations of a picture in one map."""
+
+    source = Source(
+        citation=(
+            "Borji & Itti (2015). CAT2000: a large scale fixation dataset for boosting saliency research. "
+            "arXiv:1505.03581"
+        ),
+        licence="none stated by its authors: ask them before you pass it on",
+        home="https://saliency.tuebingen.ai/datasets.html",
+    )
+
+    categories: tuple[str, ...] = ()
+    """Only these folders of Stimuli/; empty: all."""
+
+    @property
+    def facts(self) -> tuple[str, str]:
+        """There is one edition."""
+        return "2015", "eye"
+
+    def recordings(self, root: Path) -> Recordings:
+        """Images are numbered by category and name from 1, over all categories whichever are chosen."""
+        stimuli = first_folder(root, ("Stimuli", "trainSet/Stimuli"), "folder of stimuli")
+        places = stimuli.with_name("FIXATIONLOCS")
+        if not places.is_dir():
+            raise DataError(f"{places}: is missing; the test set's fixations were never released")
+        files = sorted(f for f in stimuli.glob("*/*.jpg") if f.parent.name.lower() != _DRAWN)
+        there = {file.parent.name for file in files}
+        if unknown := set(self.categories) - there:
+            raise DataError(
+                f"dataset.categories: {stimuli} has no {min(unknown)}; there are: {', '.join(sorted(there))}"
+            )
+        found = [
+            Stimulus(id, f"{file.parent.name}/{file.name}", file)
+            for id, file in enumerate(files, start=1)
+            if not self.categories or file.parent.name in self.categories
+        ]
+        mats = [places / s.file.parent.name / f"{s.file.stem}.mat" for s in found]
+        return Recordings(found, lambda index: _gaze(mats[index]), (EVERYBODY,))
+
+
+def _gaze(file: Path) -> Gaze:
+    from scipy.io import loadmat
+
+    try:
+        locations = np.asarray(loadmat(file, variable_names=["fixLocs"])["fixLocs"])
+    except (OSError, ValueError, TypeError, NotImplementedError, KeyError) as error:
+        raise DataError(f"{file}: cannot be read, or has no fixLocs: {error}") from error
+    if locations.ndim != 2 or locations.dtype.kind not in "biuf":
+        raise DataError(f"{file}: fixLocs must be a map of numbers, height x width; found shape {locations.shape}")
+    row, col = np.nonzero(locations)
+    return Gaze(row.astype(np.int32), col.astype(np.int32), np.zeros(len(row), np.int32), raster=locations.shape)
