@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from harness.data_cli import app as data_app
 from harness.errors import SalprobeError
 
 app = typer.Typer(
@@ -19,6 +20,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+app.add_typer(data_app)
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for results and the local MLflow store.")]
 Overrides = Annotated[
