@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from harness.curves import curve
-from reports._board import backbone, label
-from reports.figures._drawing import Drawn, canvas, key
-from reports.palette import INK, WARNING, ordered
+from reports._board import label
+from reports.figures._drawing import Drawn, key
+from reports.figures._multiples import Group, Looks, small_multiples
+from reports.palette import INK, WARNING
 from reports.study import Row, Study, by_depth
 
-MOST, CEILING = 6, 1.6
-"""Panels; errors above so many times the smallest are cut off, so that the minima can be told apart."""
+CEILING = 1.6
+"""Errors above so many times the smallest are cut off, so that the minima can be told apart."""
 Path = tuple[list[float], list[float], float]
 """(alphas, error over its smallest value, the alpha chosen)."""
 
@@ -24,30 +26,19 @@ Path = tuple[list[float], list[float], float]
 def alphas(study: Study) -> Drawn | None:
     """None where no penalty was chosen among several."""
     rows = [row for row in by_depth(study.networks) if _path(study.info(row))]
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((backbone(row), str(row["probe"])), []).append(row)
-    shown = sorted(groups, key=lambda group: (-len(groups[group]), group[1], group[0]))[:MOST]
-    if not shown:
+    drawn = small_multiples(rows, partial(_panel, study))
+    if drawn is None:
         return None
-    columns = min(2, len(shown))
-    lines = -(-len(shown) // columns)
-    figure, axes = canvas(lines, columns, height=2.6 if lines > 1 else 3.2)
-    looks = ordered(str(row["layers"]) for row in rows)
-    for axis, group in zip(axes, shown, strict=False):
-        _panel(axis, study, group, groups[group], looks)
-    for axis in axes[len(shown) :]:
-        axis.set_visible(False)
-    handles = [key(layers, colour, marker, "-") for layers, (colour, marker) in looks.items()]
+    handles = drawn.handles
     handles.append(key("chosen", INK, "o", hollow=True, size=10))
     if any(_at_edge(study, row) for row in rows):
         handles.append(key("chosen at the edge of the grid", WARNING, "o", hollow=True, size=10))
-    figure.legend(handles=handles, loc="outside lower center", ncols=5)
+    drawn.figure.legend(handles=handles, loc="outside lower center", ncols=5)
     caption = (
         "Squared error on training images left out in cross-validation, relative to each curve's smallest; rings mark "
         "the chosen penalty. A ring at the edge of the grid means that a wider grid might do better."
     )
-    return Drawn("alphas", figure, caption, _alt(study, [row for group in shown for row in groups[group]]))
+    return Drawn("alphas", drawn.figure, caption, _alt(study, drawn.rows))
 
 
 def _path(info: dict[str, Any]) -> Path | None:
@@ -59,9 +50,7 @@ def _path(info: dict[str, Any]) -> Path | None:
     return [a for a, _ in known], [e / smallest for _, e in known], float(chosen)
 
 
-def _panel(
-    axis: Axes, study: Study, group: tuple[str, str], rows: Sequence[Row], looks: dict[str, tuple[str, str]]
-) -> None:
+def _panel(study: Study, axis: Axes, group: Group, rows: Sequence[Row], looks: Looks) -> None:
     highest = 1.0
     for row in rows:
         path = _path(study.info(row))

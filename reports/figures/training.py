@@ -3,47 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from harness.curves import curve
-from reports._board import backbone, label
-from reports.figures._drawing import Drawn, canvas, key
-from reports.palette import ordered
+from reports._board import label
+from reports.figures._drawing import Drawn
+from reports.figures._multiples import Group, Looks, small_multiples
 from reports.study import Row, Study, by_depth
 
-STEPS, MOST = 80, 6
-"""Points of one step curve (each the mean of some steps); panels."""
+STEPS = 80
+"""Points of one step curve, each the mean of some steps."""
 
 
 def training(study: Study) -> Drawn | None:
     """None where nothing was trained by gradient descent."""
     rows = [row for row in by_depth(study.networks) if curve(study.info(row), "epoch_loss")]
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((backbone(row), str(row["probe"])), []).append(row)
-    shown = sorted(groups, key=lambda group: (-len(groups[group]), group[1], group[0]))[:MOST]
-    if not shown:
+    drawn = small_multiples(rows, partial(_panel, study))
+    if drawn is None:
         return None
-    columns = min(2, len(shown))
-    lines = -(-len(shown) // columns)
-    figure, axes = canvas(lines, columns, height=2.6 if lines > 1 else 3.2)
-    looks = ordered(str(row["layers"]) for row in rows)
-    for axis, group in zip(axes, shown, strict=False):
-        _panel(axis, study, group, groups[group], looks)
-    for axis in axes[len(shown) :]:
-        axis.set_visible(False)
-    handles = [key(layers, colour, marker, "-") for layers, (colour, marker) in looks.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=6)
-    left_out = f" {len(groups) - len(shown)} further groups of cells are not shown." if len(groups) > len(shown) else ""
+    drawn.figure.legend(handles=drawn.handles, loc="outside lower center", ncols=6)
+    left_out = f" {drawn.left_out} further groups of cells are not shown." if drawn.left_out else ""
     caption = "Markers: mean loss of an epoch on the training images. Thin lines: single steps, averaged over a few."
-    return Drawn("training", figure, caption + left_out, _alt(study, [row for g in shown for row in groups[g]]))
+    return Drawn("training", drawn.figure, caption + left_out, _alt(study, drawn.rows))
 
 
-def _panel(
-    axis: Axes, study: Study, group: tuple[str, str], rows: Sequence[Row], looks: dict[str, tuple[str, str]]
-) -> None:
+def _panel(study: Study, axis: Axes, group: Group, rows: Sequence[Row], looks: Looks) -> None:
     tail = []
     for row in rows:
         info = study.info(row)
