@@ -38,6 +38,7 @@ class Pixels(Backbone):
     """Luminance, colour opponency, local contrast, oriented energy at four scales: fixed filters, nothing learnt."""
 
     weights: str = "fixed"
+    """Nothing else can be had."""
 
     def __post_init__(self) -> None:
         """Raises RecipeError for any `weights` but fixed."""

@@ -54,7 +54,10 @@ class Named(Timm):
 
 @backbone("resnet18")
 class ResNet18(Named):
-    """ResNet-18 (He et al. 2016); `weights`: pretrained (ImageNet-1k, torchvision's), random, or a file."""
+    """ResNet-18 (He et al. 2016).
+
+    `weights`: pretrained (ImageNet-1k, torchvision's), random (by `seed`), or a file; `model` is fixed.
+    """
 
     model: str = field(default="resnet18.tv_in1k", init=False)
     layer_names = STEM_AND_STAGES
@@ -62,7 +65,10 @@ class ResNet18(Named):
 
 @backbone("resnet101")
 class ResNet101(Named):
-    """ResNet-101 (He et al. 2016); `weights`: pretrained (ImageNet-1k, torchvision's), random, or a file."""
+    """ResNet-101 (He et al. 2016).
+
+    `weights`: pretrained (ImageNet-1k, torchvision's), random (by `seed`), or a file; `model` is fixed.
+    """
 
     model: str = field(default="resnet101.tv_in1k", init=False)
     layer_names = STEM_AND_STAGES
@@ -70,14 +76,20 @@ class ResNet101(Named):
 
 @backbone("convnext_tiny")
 class ConvNeXtTiny(Named):
-    """ConvNeXt-T (Liu et al. 2022); `weights`: pretrained (ImageNet-1k, the authors'), random, or a file."""
+    """ConvNeXt-T (Liu et al. 2022).
+
+    `weights`: pretrained (ImageNet-1k, the authors'), random (by `seed`), or a file; `model` is fixed.
+    """
 
     model: str = field(default="convnext_tiny.fb_in1k", init=False)
 
 
 @backbone("vgg16")
 class VGG16(Named):
-    """VGG-16 (Simonyan & Zisserman 2015); `weights`: pretrained (ImageNet-1k, torchvision's), random, or a file."""
+    """VGG-16 (Simonyan & Zisserman 2015).
+
+    `weights`: pretrained (ImageNet-1k, torchvision's), random (by `seed`), or a file; `model` is fixed.
+    """
 
     model: str = field(default="vgg16.tv_in1k", init=False)
     layer_names = LAST_OF_EACH_RESOLUTION
@@ -85,7 +97,10 @@ class VGG16(Named):
 
 @backbone("dino_vits16")
 class DINOViTS16(Named):
-    """ViT-S/16 trained without labels by DINO (Caron et al. 2021); `weights`: pretrained, random, or a file."""
+    """ViT-S/16 trained without labels by DINO (Caron et al. 2021).
+
+    `weights`: pretrained, random (by `seed`), or a file; `model` is fixed.
+    """
 
     model: str = field(default="vit_small_patch16_224.dino", init=False)
     stage_names = EVERY_THIRD
@@ -93,7 +108,10 @@ class DINOViTS16(Named):
 
 @backbone("clip_vitb16")
 class CLIPViTB16(Named):
-    """The image tower of CLIP ViT-B/16 (Radford et al. 2021); `weights`: pretrained (OpenAI's), random, or a file."""
+    """The image tower of CLIP ViT-B/16 (Radford et al. 2021).
+
+    `weights`: pretrained (OpenAI's), random (by `seed`), or a file; `model` is fixed.
+    """
 
     model: str = field(default="vit_base_patch16_clip_quickgelu_224.openai", init=False)
     stage_names = EVERY_THIRD

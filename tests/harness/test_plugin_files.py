@@ -56,8 +56,8 @@ from pathlib import Path
 import numpy as np
 from harness import dataset
 
-@dataset("folder")
-def folder(split, *, root: str):
+@dataset("pictures")
+def pictures(split, *, root: str):
     '''Every picture below root/split, looked at in its middle.'''
     files = sorted((Path(root) / split).glob("*.png"))
     return [(file, np.random.default_rng(i).integers(20, 60, (9, 2))) for i, file in enumerate(files)]
@@ -106,7 +106,7 @@ def test_what_a_file_registers_is_there_once(tmp_path: Path) -> None:
         (METRIC.replace("half_nss", "nss"), "two metrics are called 'nss'"),
         (METRIC.replace("fixations", "looks"), "nothing is called 'looks'"),
         (BACKBONE.replace(', layers={"0": (8, 2), "2": (4, 4)}', ""), "say its layers"),
-        (DATASET.replace("split, *,", "*,"), r"takes 0 positional arguments, not 1: write folder\(split"),
+        (DATASET.replace("split, *,", "*,"), r"takes 0 positional arguments, not 1: write pictures\(split"),
     ],
 )
 def test_a_bad_file_names_itself_and_the_line(tmp_path: Path, text: str, words: str) -> None:
@@ -153,7 +153,7 @@ def test_everything_from_files_runs_together(tmp_path: Path) -> None:
     outcome, _ = go(
         tmp_path / "out",
         plugins=files,
-        dataset={"reader": "folder", "root": str(pictures(tmp_path / "pictures"))},
+        dataset={"reader": "pictures", "root": str(pictures(tmp_path / "pictures"))},
         backbones=["own_net"],
         layers=["0", "all"],
         probes=["ridge", {"name": "mine", "shrink": [1.0, 2.0]}, "centre"],
