@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from torch import Tensor
 from harness import Context, Probe, probe
 from harness.normal_equations import Standardised, solver_bytes
 from harness.readout import LinearReadout
+from probes._coordinate_descent import descend
 from probes._moments import MomentsSettings, MomentsTrainer, sweep_info
 
 if TYPE_CHECKING:
@@ -93,25 +93,16 @@ class Path:
         return found.to(problem.r), torch.ones(len(penalties), dtype=torch.bool, device=problem.r.device)
 
     def _walk(self, problem: Standardised, penalties: Sequence[float]) -> Float[Tensor, "a p"]:
-        """scikit-learn's path on C and r alone: one stand-in sample carries the target's variance, which its stopping
-        rule asks for."""
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.linear_model import enet_path
-
         gram, right = np.ascontiguousarray(problem.C.cpu().numpy()), problem.r[:, 0].cpu().numpy().copy()
         largest = max(np.abs(right).max() / self.settings.l1_ratio, 1e-300)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", ConvergenceWarning)
-            _, weights, _ = enet_path(
-                np.zeros((1, len(right)), order="F"),
-                problem.variance.sqrt().cpu().numpy(),
-                l1_ratio=self.settings.l1_ratio,
-                alphas=np.array(penalties) * largest,
-                precompute=gram,
-                Xy=right,
-                check_input=False,
-                max_iter=self.settings.sweeps,
-                tol=self.settings.tolerance,
-            )
-        self.unfinished += sum(issubclass(warning.category, ConvergenceWarning) for warning in caught)
-        return torch.from_numpy(weights.T.copy())
+        weights, unfinished = descend(
+            gram,
+            right,
+            problem.variance.sqrt().cpu().numpy(),
+            np.array(penalties) * largest,
+            l1_ratio=self.settings.l1_ratio,
+            max_iter=self.settings.sweeps,
+            tol=self.settings.tolerance,
+        )
+        self.unfinished += unfinished
+        return torch.from_numpy(weights)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from torch import Tensor
 from harness import Context, Probe, probe
 from harness.normal_equations import Standardised, solver_bytes
 from harness.readout import LinearReadout
+from probes._coordinate_descent import descend
 from probes._moments import MomentsSettings, MomentsTrainer, sweep_info
 
 if TYPE_CHECKING:
@@ -74,37 +74,13 @@ def non_negative(problem: Standardised, alphas: Sequence[float]) -> tuple[Float[
     """
     gram, right = np.ascontiguousarray(problem.C.cpu().numpy()), problem.r[:, 0].cpu().numpy().copy()
     spread = problem.variance.sqrt().cpu().numpy()
+    # an L1 penalty of a billionth stands for none, which the library does not take
+    nothing = [1e-9 * max(float(np.abs(right).max()), 1e-300)]
     exact = gram.diagonal().copy()
     found = []
     for alpha in alphas:
         np.fill_diagonal(gram, exact + alpha)
-        found.append(torch.from_numpy(_descend(gram, right, spread)))
-    weights = torch.stack(found)[:, :, None].to(problem.r)
-    return weights, torch.ones(len(found), dtype=torch.bool, device=problem.r.device)
-
-
-def _descend(
-    gram: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-    right: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-    spread: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """An L1 penalty of a billionth stands for none, which the library does not take."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import enet_path
-
-    largest = max(float(np.abs(right).max()), 1e-300)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        _, weights, _ = enet_path(
-            np.zeros((1, len(right)), order="F"),
-            spread,
-            l1_ratio=1.0,
-            alphas=np.array([1e-9 * largest]),
-            precompute=gram,
-            Xy=right,
-            check_input=False,
-            positive=True,
-            max_iter=SWEEPS,
-            tol=TOLERANCE,
-        )
-    return np.ascontiguousarray(weights[:, 0])
+        weights, _ = descend(gram, right, spread, nothing, l1_ratio=1.0, positive=True, max_iter=SWEEPS, tol=TOLERANCE)
+        found.append(torch.from_numpy(weights[0]))
+    weights_of_all = torch.stack(found)[:, :, None].to(problem.r)
+    return weights_of_all, torch.ones(len(found), dtype=torch.bool, device=problem.r.device)
