@@ -6,18 +6,14 @@ import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from harness._backbone import BACKBONES
-from harness._probe import PROBES
-from harness.data.dataset import DATASETS
-from harness.metric_registry import METRICS
 from harness.plugin_files import load_plugins
 from harness.testing import check_backbone, check_dataset, check_metric, check_probe
+from tests.plugins import forgotten
 
 ROOT = Path(__file__).parent.parent
 
@@ -31,12 +27,8 @@ def examples(file: str) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def _forget_plugins() -> Iterator[None]:
-    registries: list[Any] = [PROBES, BACKBONES, DATASETS, METRICS]
-    kept = [dict(registry._registered) for registry in registries]
-    yield
-    for registry, before in zip(registries, kept, strict=True):
-        registry._registered.clear()
-        registry._registered.update(before)
+    with forgotten():
+        yield
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -13,16 +12,14 @@ import pytest
 from PIL import Image
 
 from harness import registry as registry_module
-from harness._backbone import BACKBONES
 from harness._probe import PROBES
-from harness.data.dataset import DATASETS
 from harness.errors import PluginError, RecipeError
-from harness.metric_registry import METRICS
 from harness.plan import make_plan
-from harness.plugin_files import PREFIX, digests, file_of, load_plugins
+from harness.plugin_files import digests, file_of, load_plugins
 from harness.recipe import load_recipe
 from harness.results import read_cells, read_per_image
 from tests.harness.test_run import TINY, go
+from tests.plugins import forgotten
 
 PROBE = """
 import numpy as np
@@ -67,14 +64,8 @@ BROKEN = "from harness import probe\n\nvalue = 1 / 0\n"
 
 @pytest.fixture(autouse=True)
 def _forget_plugins() -> Iterator[None]:
-    registries: list[Any] = [PROBES, BACKBONES, DATASETS, METRICS]
-    before = [dict(registry._registered) for registry in registries]
-    yield
-    for registry, was in zip(registries, before, strict=True):
-        registry._registered.clear()
-        registry._registered.update(was)
-    for name in [name for name in sys.modules if name.startswith(PREFIX)]:
-        del sys.modules[name]
+    with forgotten():
+        yield
 
 
 def write(folder: Path, **files: str) -> list[str]:

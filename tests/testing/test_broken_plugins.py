@@ -18,21 +18,14 @@ from harness import (
     dataset,
     metric,
 )
-from harness._backbone import BACKBONES
-from harness._probe import PROBES
-from harness.data.dataset import DATASETS
-from harness.metric_registry import METRICS
 from harness.testing import Check, examine_backbone, examine_dataset, examine_metric
+from tests.plugins import forgotten
 
 
 @pytest.fixture(autouse=True)
 def _forget_plugins() -> Iterator[None]:
-    registries: list[Any] = [PROBES, BACKBONES, DATASETS, METRICS]
-    before = [dict(registry._registered) for registry in registries]
-    yield
-    for registry, was in zip(registries, before, strict=True):
-        registry._registered.clear()
-        registry._registered.update(was)
+    with forgotten():
+        yield
 
 
 def failed(checks: list[Check]) -> dict[str, str]:

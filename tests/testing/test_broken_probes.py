@@ -20,23 +20,16 @@ from harness import (
     Trainer,
     probe,
 )
-from harness._backbone import BACKBONES
-from harness._probe import PROBES
-from harness.data.dataset import DATASETS
 from harness.errors import ContractError
-from harness.metric_registry import METRICS
 from harness.testing import Check, check_probe, examine_probe
 from harness.types import Batch
+from tests.plugins import forgotten
 
 
 @pytest.fixture(autouse=True)
 def _forget_plugins() -> Iterator[None]:
-    registries: list[Any] = [PROBES, BACKBONES, DATASETS, METRICS]
-    before = [dict(registry._registered) for registry in registries]
-    yield
-    for registry, was in zip(registries, before, strict=True):
-        registry._registered.clear()
-        registry._registered.update(was)
+    with forgotten():
+        yield
 
 
 class Sums(Trainer):
