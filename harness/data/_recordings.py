@@ -16,7 +16,7 @@ from harness.data._observer_choice import ObserverChoice, only_chosen
 from harness.data._root import existing_root
 from harness.data._splitting import Splitting
 from harness.data.dataset import Dataset, DatasetReader, Skipped, Split
-from harness.data.images import BadImageError, ImageFacts, check_image
+from harness.data.images import BadImageError, ImageFacts, check_image, refuse_bad
 from harness.errors import DataError
 
 if TYPE_CHECKING:
@@ -105,9 +105,7 @@ class GazeReader(DatasetReader):
         results = _checked(found, np.flatnonzero(held_out == (split == "test")).tolist())
         good = [result for result in results if isinstance(result, _Checked)]
         bad = [result for result in results if isinstance(result, BadImageError)]
-        if bad and self.on_bad == "error":
-            rest = f" (and {len(bad) - 1} more bad images)" if len(bad) > 1 else ""
-            raise DataError(f"{bad[0]}{rest}; mend the dataset, or leave such images out: dataset.on_bad=skip")
+        refuse_bad(bad, self.on_bad)
         if not good:
             raise DataError(f"{root}: the {split} split has no usable image{f'; the first: {bad[0]}' if bad else ''}")
         made = _dataset(self, split, found.observers, good)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -41,6 +42,13 @@ class BadImageError(DataError):
     def __reduce__(self) -> tuple[type[BadImageError], tuple[int | str, str, str]]:
         """It must survive the way back from a worker process."""
         return type(self), (self.id, self.file, self.reason)
+
+
+def refuse_bad(bad: Sequence[BadImageError], on_bad: Literal["error", "skip"]) -> None:
+    """Raises DataError naming the first of them, unless they may be left out."""
+    if bad and on_bad == "error":
+        rest = f" (and {len(bad) - 1} more bad images)" if len(bad) > 1 else ""
+        raise DataError(f"{bad[0]}{rest}; mend the dataset, or leave such images out: dataset.on_bad=skip")
 
 
 @dataclass(frozen=True)

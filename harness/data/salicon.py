@@ -27,7 +27,7 @@ from harness.data._observer_choice import ObserverChoice, only_chosen
 from harness.data._released import MAP_FOLDERS, read_released, released_maps
 from harness.data._root import existing_root
 from harness.data.dataset import Dataset, DatasetReader, Skipped, Source, Split, dataset
-from harness.data.images import BadImageError, ImageFacts, check_image
+from harness.data.images import BadImageError, ImageFacts, check_image, refuse_bad
 from harness.errors import DataError
 from harness.progress import Silent
 from harness.types import Size
@@ -99,9 +99,7 @@ class Salicon(DatasetReader):
         results = list(_stimuli(root, file, split, gaze, maps))
         good = [result for result in results if isinstance(result, _Stimulus)]
         bad = [result for result in results if isinstance(result, BadImageError)] + _strays(gaze, file)
-        if bad and self.on_bad == "error":
-            rest = f" (and {len(bad) - 1} more bad images)" if len(bad) > 1 else ""
-            raise DataError(f"{bad[0]}{rest}; mend the dataset, or leave such images out: dataset.on_bad=skip")
+        refuse_bad(bad, self.on_bad)
         if not good:
             raise DataError(f"{file}: not one usable image; {f'the first: {bad[0]}' if bad else 'it lists none'}")
         return only_chosen(_dataset(self, split, gaze, good, bad), self.observers)
