@@ -39,22 +39,33 @@ class AnnotationFile:
 
     path: Path
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is large enough for its columns to be kept."""
+        return self._size() >= KEPT_FROM
+
     def columns(self, progress: Progress) -> GazeColumns:
         """Its gaze; raises DataError for a file that is not what it should be."""
+        size = self._size()
+        if size < KEPT_FROM:
+            return columns_of(load_index(self.path, NO_BAR))
         try:
-            size = self.path.stat().st_size
             kept = cache_folder("gaze")
-            digest = file_digest(self.path, kept / "digests") if size >= KEPT_FROM else None
+            digest = file_digest(self.path, kept / "digests")
         except OSError as error:
             raise DataError(f"{self.path}: cannot be read: {error.strerror}") from error
-        if digest is None:
-            return columns_of(load_index(self.path, NO_BAR))
         folder = kept / f"{digest}-v{VERSION}"
         if (columns := load_columns(folder)) is not None:
             return columns
         with progress.phase(f"parsing {self.path.name}", size // MIB, unit="MiB") as bar:
             columns = columns_of(load_index(self.path, bar))
         return _kept(columns, folder, self.path, progress)
+
+    def _size(self) -> int:
+        try:
+            return self.path.stat().st_size
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be read: {error.strerror}") from error
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,11 @@ class MatFolder:
 
     path: Path
     kind: Kind
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether there are so many files that their columns are kept."""
+        return len(mat_files(self.path)) > FEW
 
     def columns(self, progress: Progress) -> GazeColumns:
         """Their gaze; raises DataError where two files are of one image, or a name has no number."""

@@ -88,8 +88,10 @@ class Salicon(DatasetReader):
         return self.title or self.name
 
     def prepare(self, split: Split, progress: Progress) -> None:
-        """Parse the annotation file, which takes a while where it is large; its columns are kept for later runs."""
-        self._gaze(split).columns(progress)
+        """Parse what takes a while and is kept for `read` and for later runs; `read` parses the rest itself."""
+        gaze = self._gaze(split)
+        if gaze.is_kept:
+            gaze.columns(progress)
 
     def read(self, split: Split) -> Dataset:
         """That split in columns; raises DataError naming file and id, or lists what it left out in `skipped`."""

@@ -136,3 +136,20 @@ def test_parsing_is_shown(tmp_path: Path) -> None:
     reader.prepare("train", told)
     reader.prepare("train", told)
     assert told.names == ["parsing fixations_train2014.json"]
+
+
+def test_a_small_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_root(tmp_path, two_images())
+    monkeypatch.setattr(_gaze_source, "KEPT_FROM", 10**9)
+    parsed: list[Path] = []
+    plain = _gaze_source.load_index
+
+    def counted(file: Path, bar: Any) -> Any:
+        parsed.append(file)
+        return plain(file, bar)
+
+    monkeypatch.setattr(_gaze_source, "load_index", counted)
+    reader = salicon.Salicon(root=str(tmp_path), edition="custom", points="mouse")
+    reader.prepare("train", Silent())
+    reader.read("train")
+    assert len(parsed) == 1
