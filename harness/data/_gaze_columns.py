@@ -16,6 +16,7 @@ import numpy as np
 
 from harness.data._coco import Record, observer_codes
 from harness.data._gaze import BadGazeError, check_inside, whole_numbers
+from harness.data.dataset import gathered
 from harness.types import Points, Size
 
 if TYPE_CHECKING:
@@ -76,9 +77,7 @@ class GazeColumns:
         columns = [self.row, self.col, self.observer, *([self.time] if len(self.time) else [])]
         if len(indices) == len(self.images):
             return self.offset, columns[:3], columns[3] if len(columns) > 3 else None
-        spans = [slice(int(self.offset[i]), int(self.offset[i + 1])) for i in indices]
-        offset = np.concatenate([[0], np.cumsum([span.stop - span.start for span in spans])]).astype(np.int64)
-        copies = [np.concatenate([column[span] for span in spans]) for column in columns]
+        offset, copies = gathered(self.offset, columns, indices)
         return offset, copies[:3], copies[3] if len(copies) > 3 else None
 
 

@@ -112,19 +112,19 @@ class Dataset:
 
     def take(self, indices: Sequence[int]) -> Dataset:
         """These images only, in this order."""
-        spans = [np.arange(self.offset[i], self.offset[i + 1]) for i in indices]
-        which = np.concatenate(spans) if spans else np.empty(0, np.int64)
+        columns = [self.row, self.col, self.observer, *([self.time] if self.time is not None else [])]
+        offset, (row, col, observer, *time) = gathered(self.offset, columns, indices)
         return replace(
             self,
             ids=self.ids[list(indices)],
             files=tuple(self.files[i] for i in indices),
             height=self.height[list(indices)],
             width=self.width[list(indices)],
-            offset=np.concatenate([[0], np.cumsum([len(s) for s in spans])]).astype(np.int64),
-            row=self.row[which],
-            col=self.col[which],
-            observer=self.observer[which],
-            time=self.time[which] if self.time is not None else None,
+            offset=offset,
+            row=row,
+            col=col,
+            observer=observer,
+            time=time[0] if time else None,
             image_sha256=tuple(self.image_sha256[i] for i in indices) if self.image_sha256 else (),
             maps=tuple(self.maps[i] for i in indices) if self.maps else (),
             map_sha256=tuple(self.map_sha256[i] for i in indices) if self.map_sha256 else (),
@@ -139,6 +139,16 @@ class Dataset:
         for column in (self.ids, self.height, self.width, self.offset, self.row, self.col, self.observer):
             total.update(np.ascontiguousarray(column).tobytes())
         return total.hexdigest()
+
+
+def gathered(
+    offset: NDArray[np.int64], columns: Sequence[NDArray[np.int32]], indices: Sequence[int] | NDArray[np.int64]
+) -> tuple[NDArray[np.int64], list[NDArray[np.int32]]]:
+    """(offset, columns) of some images only, in this order; image i has the entries `offset[i] : offset[i + 1]`."""
+    spans = [slice(int(offset[i]), int(offset[i + 1])) for i in indices]
+    lengths = [span.stop - span.start for span in spans]
+    found = [np.concatenate([column[:0], *(column[span] for span in spans)]) for column in columns]
+    return np.cumsum([0, *lengths]).astype(np.int64), found
 
 
 class DatasetReader(ABC):
