@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +58,7 @@ class Album:
     @property
     def ids(self) -> list[int]:
         """The images that are there."""
-        return sorted(map(int, self._index()))
+        return sorted(map(int, self._index))
 
     def stimulus(self, image_id: int) -> Stimulus:
         """That image."""
@@ -70,6 +70,7 @@ class Album:
             found = self.stimulus(image_id)
             yield PictureRow(image_id, found.image, found.density, maps[image_id], per_image.score_of(image_id), note)
 
+    @cached_property
     def _index(self) -> dict[str, dict[str, Any]]:
         try:
             return dict(json.loads((self.folder / INDEX).read_text(encoding="utf-8")))
@@ -87,7 +88,7 @@ class Album:
         return Stimulus(image_id, self._name(image_id), pixels, density)
 
     def _name(self, image_id: int) -> str:
-        return str(self._index().get(str(image_id), {}).get("file", ""))
+        return str(self._index.get(str(image_id), {}).get("file", ""))
 
 
 class GrowingAlbum(Album):

@@ -11,13 +11,14 @@ from harness.results import BEST_AND_WORST, CELL, CONTACT_SHEET, RECIPE
 from harness.tracking.pictures import stage_images
 
 if TYPE_CHECKING:
+    from harness.album import Album
     from harness.results import CellResult, RunRecord
 
 TABLE, SHOWN_TABLE = "per_image.parquet", "per_image.json"
 """The same scores twice: what `load_table` reads, and the JSON which is all that MLflow's UI can show as a table."""
 
 
-def stage(run: RunRecord, result: CellResult, folder: Path, timestamp: int) -> dict[str, str]:
+def stage(run: RunRecord, result: CellResult, album: Album, folder: Path, timestamp: int) -> dict[str, str]:
     """Write everything into an empty folder; the tags that tell MLflow's UI of tables and images."""
     (folder / "environment.json").write_text(_json(run.environment), encoding="utf-8")
     _copy(run.folder / RECIPE, folder)
@@ -29,7 +30,7 @@ def stage(run: RunRecord, result: CellResult, folder: Path, timestamp: int) -> d
         if result.folder is not None:
             _copy(result.folder / picture, folder)
     found = {}
-    if stage_images(run, result, folder, timestamp):
+    if stage_images(run, result, album, folder, timestamp):
         found["mlflow.loggedImages"] = "True"
     if len(result.per_image):
         _write_table(result, folder)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.album import Album
 from harness.results import CellResult, RunRecord
 from harness.tracking.datasets import dataset_inputs
 from harness.tracking.experiment import open_experiment
@@ -38,6 +39,7 @@ class Journal:
         for earlier in self._earlier():
             self._known[earlier.data.tags.get("cell_key", "")].append(earlier)
         self._inputs = dataset_inputs(run)
+        self._album = Album(run.folder)  # one for all cells: they show the same images
         self._finished: list[CellResult] = []
         self._open: str | None = None
         self._started = 0
@@ -119,7 +121,7 @@ class Journal:
             self.client.log_inputs(run_id, datasets=self._inputs)
         created = int(reused.info.start_time) if reused else self._started
         with tempfile.TemporaryDirectory(prefix="salprobe-") as name:
-            labels |= stage(self.run, result, Path(name), created)
+            labels |= stage(self.run, result, self._album, Path(name), created)
             self.client.log_artifacts(run_id, name)
         self._log(run_id, found, settings, labels)
 

@@ -32,7 +32,7 @@ BETWEEN = "+"
 """Stands between the parts of a file's name. MLflow wrote % for a while, which its own server then decoded."""
 
 
-def stage_images(run: RunRecord, result: CellResult, folder: Path, timestamp: int) -> bool:
+def stage_images(run: RunRecord, result: CellResult, album: Album, folder: Path, timestamp: int) -> bool:
     """Write what humans looked at and what the cell predicts, small; a click on the latter opens the contact sheet.
 
     Named as `client.log_image` does, but WebP of 0.1 MB where that would write a PNG of 2 MB. False where the run kept
@@ -43,8 +43,8 @@ def stage_images(run: RunRecord, result: CellResult, folder: Path, timestamp: in
     try:
         maps = SmallMaps.load(result.folder / MAPS)
         chosen = [id_ for id_, _ in evenly(result.per_image.ids.tolist(), run.recipe.pictures) if id_ in maps]
-        human = _human(run.folder, tuple(chosen))
-        predicted = _over_images(run.folder, {id_: maps[id_] for id_ in chosen})
+        human = _human(album, tuple(chosen))
+        predicted = _over_images(album, {id_: maps[id_] for id_ in chosen})
     except (SalprobeError, OSError, ValueError):
         return False
     with Image.open(result.folder / CONTACT_SHEET) as sheet:
@@ -64,15 +64,14 @@ def _name(key: str, result: CellResult, timestamp: int) -> str:
 
 
 @lru_cache(maxsize=4)
-def _human(folder: Path, ids: tuple[int, ...]) -> bytes:
+def _human(album: Album, ids: tuple[int, ...]) -> bytes:
     """The same for all cells of a run."""
-    album = Album(folder)
-    return _webp(_over_images(folder, {id_: album.stimulus(id_).density for id_ in ids}))
+    return _webp(_over_images(album, {id_: album.stimulus(id_).density for id_ in ids}))
 
 
-def _over_images(folder: Path, maps: dict[int, Float[ndarray, "h w"]]) -> Image.Image:
+def _over_images(album: Album, maps: dict[int, Float[ndarray, "h w"]]) -> Image.Image:
     """Maps laid over their images, together nearly square; raises ValueError for none."""
-    album, tiles = Album(folder), []
+    tiles = []
     for image_id, values in maps.items():
         picture = fitted(Image.fromarray(album.stimulus(image_id).image), TILE)
         tiles.append(overlay(picture, map_picture(values, picture.size)))
