@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, Protocol, TypeVar, overload
 
 from harness.registry import Registry
@@ -38,6 +38,11 @@ def registering(
         return cls
 
     return decorate
+
+
+def as_entry(plugin: Any) -> dict[str, Any]:
+    """A configured plugin as a recipe would name it, with all its parameters."""
+    return {"name": plugin.name, **asdict(plugin)}
 
 
 def subclass_check(base: type) -> Callable[[Any], str | None]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from harness._plugin import as_entry
 from harness.caching import open_cache
 from harness.calibration import calibrate
 from harness.cell_pictures import keep_maps
@@ -136,7 +136,8 @@ class GroupRun:
         assert self.results is not None
         result = self._result(student.cell, loaded, "failed" if error else "finished", error)
         result.seconds = {**student.watch.seconds, **phases}
-        folder = self.results.open_cell(result, as_entry(self.group.backbone), self.train.sizes)
+        network = as_entry(self.group.backbone) if self.group.backbone is not None else None
+        folder = self.results.open_cell(result, network, self.train.sizes)
         if student.readout is not None:
             if scores is not None and (shares := scores.layer_shares.shares()):
                 student.readout.info["layer_shares"] = shares
@@ -161,8 +162,3 @@ class GroupRun:
             resolved["skipped"] = cell.label
         weights = loaded.weights.name if loaded is not None else cell.weights
         return CellResult(cell, cell_key(resolved), resolved, status, error, weights)
-
-
-def as_entry(plugin: Any) -> dict[str, Any] | None:
-    """A plugin as a recipe would name it, with all its parameters."""
-    return None if plugin is None else {"name": plugin.name, **dataclasses.asdict(plugin)}

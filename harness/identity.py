@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness._plugin import as_entry
 from harness.density import SIGMA_AT_480, TRUNCATE
 from harness.metrics import Metric
 
@@ -48,7 +49,7 @@ def identity(
         "training_features": None if loaded is None else recipe.cache.precision,
         "folds": recipe.folds,
         "density": "released" if test.maps else {"sigma_at_480": SIGMA_AT_480, "truncate": TRUNCATE},
-        "probe": {"name": cell.probe.name, **dataclasses.asdict(cell.probe)},  # type: ignore[call-overload]
+        "probe": as_entry(cell.probe),
         "seed": cell.seed,
         "metrics": {metric.name: metric.version for metric in metrics},
         **({"plugins": dict(cell.plugins)} if cell.plugins else {}),
