@@ -16,7 +16,7 @@ from harness.ground_truth import GroundTruth, Pool
 from harness.metric_registry import METRICS
 from harness.metrics import Metric
 from harness.testing._checks import Check, cuda, raise_failures, require, run_checks
-from harness.testing._synthetic import CPU, stream, synthetic_dataset
+from harness.testing._synthetic import stream, synthetic_dataset
 from harness.types import Batch, Points
 
 CLOSE = 1e-5
@@ -45,12 +45,15 @@ class MetricCase:
         positive = maps - maps.amin((1, 2), keepdim=True) + 1e-6
         return (positive / positive.sum((1, 2), keepdim=True)).log()
 
+    def given(self, batch: Batch) -> tuple[list[Any], dict[str, torch.Generator]]:
+        """What the evaluation hands over beside the maps, by position and by name."""
+        truth = GroundTruth(batch, batch, Pool(synthetic_dataset("test"), batch.device))
+        drawn = {"generator": torch.Generator().manual_seed(0)} if "generator" in self.metric.needs else {}
+        return [getattr(truth, need) for need in self.metric.needs if need != "generator"], drawn
+
     def score(self, maps: Tensor, batch: Batch | None = None) -> Tensor:
         """As the evaluation calls it."""
-        batch = batch or self.batch
-        truth = GroundTruth(batch, batch, Pool(synthetic_dataset("test"), batch.device))
-        given = [getattr(truth, need) for need in self.metric.needs if need != "generator"]
-        drawn = {"generator": torch.Generator().manual_seed(0)} if "generator" in self.metric.needs else {}
+        given, drawn = self.given(batch or self.batch)
         return self.metric.function(self.as_prediction(maps), *given, **drawn)
 
 
@@ -88,12 +91,9 @@ def same_score_again(case: MetricCase) -> None:
 
 def inputs_left_alone(case: MetricCase) -> None:
     """Maps and gaze are as they were."""
-    maps, batch = case.as_prediction(case.noise), replace(case.batch)
-    truth = GroundTruth(batch, batch, Pool(synthetic_dataset("test"), CPU))
-    given = [getattr(truth, need) for need in case.metric.needs if need != "generator"]
+    maps, (given, drawn) = case.as_prediction(case.noise), case.given(replace(case.batch))
     tensors = [maps, *(x if isinstance(x, Tensor) else x.values for x in given)]
     before = [x.clone() for x in tensors]
-    drawn = {"generator": torch.Generator().manual_seed(0)} if "generator" in case.metric.needs else {}
     case.metric.function(maps, *given, **drawn)
     same = all(torch.equal(a, b) for a, b in zip(before, tensors, strict=True))
     require(same, "changes what it is given, which other metrics read: work on a copy")
