@@ -17,13 +17,14 @@ from harness.tracking.files import stage
 from harness.tracking.layer_curves import LayerCurve, layer_curves
 from harness.tracking.logged_model import log_readout
 from harness.tracking.record import CURVES, Point, data_id, params, points, tags
+from harness.tracking.search import found_runs
 from harness.tracking.store import keep_quiet
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-MOST_RUNS, MOST_METRICS, MOST_TAGS = 1000, 900, 90
-"""A page of a search; what goes into one batch (MLflow takes 1000 in all, of them 100 tags)."""
+MOST_METRICS, MOST_TAGS = 900, 90
+"""What goes into one batch (MLflow takes 1000 in all, of them 100 tags)."""
 
 
 class Journal:
@@ -36,7 +37,8 @@ class Journal:
         self.run, self.client = run, MlflowClient(uri)
         self.experiment = open_experiment(self.client, run.recipe.tracking.experiment, uri)
         self._known: dict[str, list[Run]] = defaultdict(list)
-        for earlier in self._earlier():
+        # one search for all runs whose keys may be met, instead of one a cell
+        for earlier in found_runs(self.client, self.experiment, f"tags.data = '{data_id(run)}'"):
             self._known[earlier.data.tags.get("cell_key", "")].append(earlier)
         self._inputs = dataset_inputs(run)
         self._album = Album(run.folder)  # one for all cells: they show the same images
@@ -76,16 +78,6 @@ class Journal:
         if self._open:
             self.client.set_terminated(self._open, status)
             self._open = None
-
-    def _earlier(self) -> Iterator[Run]:
-        """All runs whose keys may be met, in one search instead of one a cell."""
-        wanted, token = f"tags.data = '{data_id(self.run)}'", None
-        while True:
-            page = self.client.search_runs([self.experiment], wanted, max_results=MOST_RUNS, page_token=token)
-            yield from page
-            token = page.token
-            if not token:
-                return
 
     def _labels(self, labels: dict[str, str], reused: Run | None) -> dict[str, str]:
         """With all matrices that the cell has been part of."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.metric_registry import METRICS
+from harness.tracking.search import found_runs
 from harness.tracking.store import keep_quiet
 from harness.tracking.views import OURS, TAG, MatrixView
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
 
-PAGE, SHOWN = 1000, 20
-"""Runs a page of a search; matrices that get a view, the latest ones."""
+SHOWN = 20
+"""Matrices that get a view, the latest ones."""
 
 
 @dataclass(frozen=True)
@@ -48,22 +48,10 @@ def stored_matrices(uri: str) -> list[StoredMatrix]:
 def _runs(client: MlflowClient, experiment: Experiment) -> dict[str, list[Run]]:
     """Runs by matrix; a cell of several matrices stands in each."""
     found: dict[str, list[Run]] = defaultdict(list)
-    for run in _search(client, experiment):
+    for run in found_runs(client, experiment.experiment_id, "tags.matrices LIKE '%'"):
         for matrix in run.data.tags["matrices"].split():
             found[matrix].append(run)
     return found
-
-
-def _search(client: MlflowClient, experiment: Experiment) -> Iterator[Run]:
-    token = None
-    while True:
-        page = client.search_runs(
-            [experiment.experiment_id], "tags.matrices LIKE '%'", max_results=PAGE, page_token=token
-        )
-        yield from page
-        token = page.token
-        if not token:
-            return
 
 
 def _matrix(experiment: Experiment, matrix: str, runs: list[Run]) -> StoredMatrix:
