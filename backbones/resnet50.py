@@ -14,7 +14,7 @@ from torchvision.models import resnet50 as torchvision_resnet50
 
 from backbones._layers import check_layers
 from backbones._resnet50_weights import FILES, NAMES, Checkpoint, find, get
-from harness import Backbone, LoadedBackbone, Preprocessing, Weights, backbone
+from harness import IMAGENET, Backbone, LoadedBackbone, Preprocessing, Weights, backbone
 from harness.errors import RecipeError
 from harness.types import LayerSpec
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("salprobe.backbones")
 BLOCKS = {"layer1": 3, "layer2": 4, "layer3": 6, "layer4": 3}
-TORCHVISION_INPUT = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 CAFFE_INPUT = Preprocessing(mean=(123.68, 116.779, 103.939), std=(1.0, 1.0, 1.0), divide_by=1.0, channel_order="bgr")
 CAFFE_BN_EPS = 1.001e-5
 
@@ -78,7 +77,7 @@ class ResNet50(Backbone):
         weights = checkpoint.describe()
         LOG.info("resnet50 uses %s (asked for: %s) from %s", weights.name, self.weights, weights.source)
         LOG.info("resnet50 tensors have SHA-256 %s", weights.sha256)
-        preprocessing = CAFFE_INPUT if checkpoint.is_caffe else TORCHVISION_INPUT
+        preprocessing = CAFFE_INPUT if checkpoint.is_caffe else IMAGENET
         return LoadedResNet50(build(checkpoint).to(device), weights, preprocessing, device)
 
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from backbones._resnet50_weights import Checkpoint, find
-from backbones.resnet50 import CAFFE_INPUT, LAYERS, TORCHVISION_INPUT, LoadedResNet50, ResNet50, build
+from backbones.resnet50 import CAFFE_INPUT, LAYERS, LoadedResNet50, ResNet50, build
+from harness import IMAGENET
 from harness.errors import RecipeError
 
 CPU = torch.device("cpu")
@@ -134,7 +135,7 @@ def test_preprocessing_numbers() -> None:
     pixel = torch.tensor([255, 128, 0], dtype=torch.uint8).view(1, 3, 1, 1)
     caffe = CAFFE_INPUT(pixel, torch.float32).flatten()
     torch.testing.assert_close(caffe, torch.tensor([0 - 103.939, 128 - 116.779, 255 - 123.68]))
-    torchvision = TORCHVISION_INPUT(pixel, torch.float32).flatten()
+    torchvision = IMAGENET(pixel, torch.float32).flatten()
     expected = torch.tensor([(1 - 0.485) / 0.229, (128 / 255 - 0.456) / 0.224, -0.406 / 0.225])
     torch.testing.assert_close(torchvision, expected)
 

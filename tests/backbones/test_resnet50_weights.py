@@ -10,7 +10,8 @@ from torch import Tensor
 
 from backbones import _caffe, _resnet50_weights
 from backbones._resnet50_weights import find, fitted, get
-from backbones.resnet50 import CAFFE_INPUT, TORCHVISION_INPUT, ResNet50
+from backbones.resnet50 import CAFFE_INPUT, ResNet50
+from harness import IMAGENET
 from harness.errors import WeightsError
 
 CPU = torch.device("cpu")
@@ -80,7 +81,7 @@ def test_a_local_file_has_the_digest_of_its_tensors_whatever_its_format(
     save_file(tensors, flat)
     loaded = ResNet50(weights=str(nested)).load(CPU)
     assert loaded.weights.name == "checkpoint.pth.tar"
-    assert loaded.preprocessing == TORCHVISION_INPUT
+    assert loaded.preprocessing == IMAGENET
     random = ResNet50(weights="random").find_weights()
     found = ResNet50(weights=str(flat)).find_weights()
     assert random is not None
