@@ -134,7 +134,8 @@ def _shown(source: _Source, image_id: int, note: str) -> Shown:
     photo = fitted(Image.fromarray(stimulus.image), LARGE)
     prediction = map_picture(source.maps[image_id], photo.size)
     names = (*source.words, *COLUMNS[2:])
-    own = f"CC {source.per_image.score_of(image_id)[by]:.3f}".replace("CC", by.upper())
+    scores = source.per_image.score_of(image_id)
+    own = f"{by.upper()} {scores[by]:.3f}"
     alts = (
         f"{names[0]} {image_id}",
         f"{names[1]} on image {image_id}",
@@ -142,9 +143,9 @@ def _shown(source: _Source, image_id: int, note: str) -> Shown:
         f"the same prediction laid over image {image_id}",
     )
     pictures = (photo, map_picture(stimulus.density, photo.size), prediction, overlay(photo, prediction))
-    scores = [(name.upper(), _number(value)) for name, value in source.per_image.score_of(image_id).items()]
     shown = [_picture(image, alt, name) for image, alt, name in zip(pictures, alts, names, strict=True)]
-    return Shown(image_id, note, stimulus.file, scores, shown)
+    told = [(name.upper(), _number(value)) for name, value in scores.items()]
+    return Shown(image_id, note, stimulus.file, told, shown)
 
 
 def _strips(source: _Source, chosen: Sequence[tuple[int, str]]) -> Iterator[Strip]:
@@ -154,12 +155,13 @@ def _strips(source: _Source, chosen: Sequence[tuple[int, str]]) -> Iterator[Stri
     maps = {row["cell_key"]: study.maps(row) for _, rows in lines for row in rows}
     for image_id, note in chosen:
         stimulus = source.album.stimulus(image_id)
+        photo = fitted(Image.fromarray(stimulus.image), SMALL)
         made = []
         for name, rows in lines:
             cells = {str(row["layers"]): row for row in rows}
             places = [cells.get(column) for column in columns]
-            made.append((name, [_small(study, row, maps, stimulus) if row else None for row in places]))
-        yield Strip(image_id, note, list(_head(source, stimulus)), columns, made)
+            made.append((name, [_small(study, row, maps, image_id, photo.size) if row else None for row in places]))
+        yield Strip(image_id, note, list(_head(source, stimulus, photo)), columns, made)
 
 
 def _lines(study: Study) -> list[tuple[str, list[Row]]]:
@@ -171,28 +173,32 @@ def _lines(study: Study) -> list[tuple[str, list[Row]]]:
     return list((several or groups).items())[:LINES]
 
 
-def _head(source: _Source, stimulus: Stimulus) -> Iterator[Picture]:
-    photo = fitted(Image.fromarray(stimulus.image), SMALL)
+def _head(source: _Source, stimulus: Stimulus, photo: Image.Image) -> Iterator[Picture]:
     image, gaze = source.words
     yield _picture(photo, f"{image} {stimulus.image_id}", image)
     yield _picture(map_picture(stimulus.density, photo.size), f"{gaze} on image {stimulus.image_id}", gaze)
     for which in ("floor", "ceiling"):
         row = source.study.bound(which)
-        if row and (small := _small(source.study, row, {row["cell_key"]: source.study.maps(row)}, stimulus, which)):
+        maps = {row["cell_key"]: source.study.maps(row)} if row else {}
+        if row and (small := _small(source.study, row, maps, stimulus.image_id, photo.size, which)):
             yield small
 
 
 def _small(
-    study: Study, row: Row, maps: Mapping[str, SmallMaps | None], stimulus: Stimulus, role: str = ""
+    study: Study,
+    row: Row,
+    maps: Mapping[str, SmallMaps | None],
+    image_id: int,
+    size: tuple[int, int],
+    role: str = "",
 ) -> Picture | None:
     own = maps[row["cell_key"]]
-    if own is None or stimulus.image_id not in own:
+    if own is None or image_id not in own:
         return None
-    size = fitted(Image.fromarray(stimulus.image), SMALL).size
-    score = _number(scores_of(study, row, study.by).get(stimulus.image_id, math.nan))
+    score = _number(scores_of(study, row, study.by).get(image_id, math.nan))
     caption = f"{role}: {row['probe']}" if role else str(row["layers"])
-    alt = f"{label(row)} for image {stimulus.image_id}, {study.by.upper()} {score}"
-    return _picture(map_picture(own[stimulus.image_id], size), alt, caption, score)
+    alt = f"{label(row)} for image {image_id}, {study.by.upper()} {score}"
+    return _picture(map_picture(own[image_id], size), alt, caption, score)
 
 
 def _picture(image: Image.Image, alt: str, caption: str, score: str = "") -> Picture:
