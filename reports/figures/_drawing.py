@@ -83,6 +83,15 @@ def canvas(rows: int = 1, columns: int = 1, *, height: float, **how: Any) -> tup
     return figure, [axis for row in axes for axis in row]
 
 
+def panels(number: int, across: int, *, height: float, **how: Any) -> tuple[Figure, list[Axes]]:
+    """A figure of so many panels, at most `across` beside each other; what would be empty of the last row is hidden."""
+    columns = min(across, number)
+    figure, axes = canvas(-(-number // columns), columns, height=height, **how)
+    for axis in axes[number:]:
+        axis.set_visible(False)
+    return figure, axes[:number]
+
+
 def key(label: str, colour: str, marker: str = "", line: str = "", *, hollow: bool = False, size: float = 5) -> Line2D:
     """An entry of a legend; a hollow marker is filled with white."""
     face = "white" if hollow else colour

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reports._board import backbone
-from reports.figures._drawing import canvas, key
+from reports.figures._drawing import key, panels
 from reports.palette import ordered
 from reports.study import Row
 
@@ -44,13 +44,9 @@ def small_multiples(
     shown = sorted(groups, key=lambda group: (-len(groups[group]), group[1], group[0]))[:MOST]
     if not shown:
         return None
-    columns = min(2, len(shown))
-    lines = -(-len(shown) // columns)
-    figure, axes = canvas(lines, columns, height=2.6 if lines > 1 else 3.2)
+    figure, axes = panels(len(shown), 2, height=2.6 if len(shown) > 2 else 3.2)
     looks = ordered(str(row["layers"]) for row in rows)
-    for axis, group in zip(axes, shown, strict=False):
+    for axis, group in zip(axes, shown, strict=True):
         panel(axis, group, groups[group], looks)
-    for axis in axes[len(shown) :]:
-        axis.set_visible(False)
     handles = [key(layers, colour, marker, "-") for layers, (colour, marker) in looks.items()]
     return Multiples(figure, handles, [row for group in shown for row in groups[group]], len(groups) - len(shown))

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from reports._board import interval, score, score_with_interval
 from reports._pairs import difference
 from reports.comparisons import compare, p_in_words
-from reports.figures._drawing import Drawn, canvas, key
+from reports.figures._drawing import Drawn, key, panels
 from reports.palette import FAINT, LOW_LEVEL, PRETRAINED, UNTRAINED
 from reports.study import Row, Study, by_depth, is_pixels, is_random
 
@@ -30,13 +30,9 @@ def controls(study: Study) -> Drawn | None:
         return None
     probes = _probes(trained, untrained or pixels)
     groups = _groups(networks)
-    columns = min(3, len(probes))
-    lines = -(-len(probes) // columns)
-    figure, axes = canvas(lines, columns, height=1.0 + 0.27 * len(groups), sharex=True, sharey=True)
-    for axis, probe in zip(axes, probes, strict=False):
+    figure, axes = panels(len(probes), 3, height=1.0 + 0.27 * len(groups), sharex=True, sharey=True)
+    for axis, probe in zip(axes, probes, strict=True):
         _panel(axis, study, probe, groups, networks, pixels)
-    for axis in axes[len(probes) :]:
-        axis.set_visible(False)
     axes[0].set_ylim(len(groups) - 0.5, -0.5)
     figure.legend(handles=_legend(study, bool(untrained), bool(pixels)), loc="outside lower center", ncols=3)
     return Drawn("controls", figure, _caption(study, trained, untrained, pixels), _alt(study, networks, pixels))

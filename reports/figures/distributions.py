@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 
 from reports._board import label
 from reports.comparisons import scores_of
-from reports.figures._drawing import Drawn, canvas, key
+from reports.figures._drawing import Drawn, key, panels
 from reports.palette import CEILING, FLOOR, PRETRAINED
 from reports.study import Row, Study
 
@@ -28,13 +28,9 @@ def distributions(study: Study) -> Drawn | None:
     if best is None or not metrics:
         return None
     bounds = {which: row for which in ("floor", "ceiling") if (row := study.bound(which)) and row is not best}
-    columns = min(4, len(metrics))
-    rows = -(-len(metrics) // columns)
-    figure, axes = canvas(rows, columns, height=1.95)
-    for axis, metric in zip(axes, metrics, strict=False):
+    figure, axes = panels(len(metrics), 4, height=1.95)
+    for axis, metric in zip(axes, metrics, strict=True):
         _histogram(axis, study, metric, best, bounds)
-    for axis in axes[len(metrics) :]:
-        axis.set_visible(False)
     figure.supylabel("images", fontsize=9)
     figure.legend(handles=_legend(best, bounds), loc="outside lower center", ncols=3)
     caption = (

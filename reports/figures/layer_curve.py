@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from reports._board import interval, label, score, score_with_interval
-from reports.figures._drawing import Drawn, canvas, key
+from reports.figures._drawing import Drawn, key, panels
 from reports.palette import CEILING, FAINT, FLOOR, INK, LOW_LEVEL, styles
 from reports.study import Row, Study, by_depth, depth, is_pixels, is_random
 
@@ -37,19 +37,15 @@ class Panel:
 
 def layer_curve(studies: Sequence[Study]) -> Drawn | None:
     """None where no network was read at two depths."""
-    panels = [panel for study in studies for panel in _panels(study)]
-    if not panels:
+    shown = [panel for study in studies for panel in _panels(study)]
+    if not shown:
         return None
-    columns = min(2, len(panels))
-    rows = -(-len(panels) // columns)
-    figure, axes = canvas(rows, columns, height=4.3 if len(panels) == 1 else 3.5, sharey=True)
-    looks = styles(str(row["probe"]) for panel in panels for row in panel.rows)
-    for axis, panel in zip(axes, panels, strict=False):
-        _draw(axis, panel, looks, named=len(panels) > 1, run=len(studies) > 1)
-    for axis in axes[len(panels) :]:
-        axis.set_visible(False)
-    figure.legend(handles=_legend(panels, looks), loc="outside lower center", ncols=4)
-    return Drawn("layer_curve", figure, _caption(panels), _alt(panels))
+    figure, axes = panels(len(shown), 2, height=4.3 if len(shown) == 1 else 3.5, sharey=True)
+    looks = styles(str(row["probe"]) for panel in shown for row in panel.rows)
+    for axis, panel in zip(axes, shown, strict=True):
+        _draw(axis, panel, looks, named=len(shown) > 1, run=len(studies) > 1)
+    figure.legend(handles=_legend(shown, looks), loc="outside lower center", ncols=4)
+    return Drawn("layer_curve", figure, _caption(shown), _alt(shown))
 
 
 def _panels(study: Study) -> Iterable[Panel]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports._board import label
-from reports.figures._drawing import Drawn, canvas
+from reports.figures._drawing import Drawn, panels
 from reports.palette import FAINT, PRETRAINED, UNTRAINED
 from reports.study import Study, by_depth, is_random
 
@@ -17,12 +17,10 @@ def layer_weights(study: Study) -> Drawn | None:
     shown = sorted(rows[:MOST], key=lambda row: (is_random(row), rows.index(row)))
     if not shown:
         return None
-    columns = min(3, len(shown))
-    lines = -(-len(shown) // columns)
     longest = max(len(study.info(row)["layer_shares"]) for row in shown)
-    figure, axes = canvas(lines, columns, height=0.75 + 0.24 * longest, sharex=True)
+    figure, axes = panels(len(shown), 3, height=0.75 + 0.24 * longest, sharex=True)
     order = [row["layers"] for row in by_depth(study.networks)]
-    for axis, row in zip(axes, shown, strict=False):
+    for axis, row in zip(axes, shown, strict=True):
         shares = study.info(row)["layer_shares"]
         names = sorted(shares, key=lambda name: order.index(name) if name in order else list(shares).index(name))
         bars = axis.barh(
@@ -34,8 +32,6 @@ def layer_weights(study: Study) -> Drawn | None:
         axis.invert_yaxis()
         axis.grid(visible=False, axis="y")
         axis.set_title(f"{row['weights']} · {row['layers']} · {row['probe']}", fontsize=8.5)
-    for axis in axes[len(shown) :]:
-        axis.set_visible(False)
     figure.supxlabel("share of the map's variance, %", fontsize=9)
     caption = (
         "Shares of the predicted maps' variance within images; they add up to 100 %. A negative share means that a "
