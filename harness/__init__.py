@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness._backbone import Backbone, LoadedBackbone, Preprocessing, Weights, backbone
+    from harness._plugin import added
     from harness._probe import Consumer, Context, Probe, Trainer, probe
     from harness.data.dataset import Dataset, DatasetReader, Split, dataset
     from harness.errors import DataError, PluginError, SalprobeError, WeightsError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 # Lazy, so that `salprobe --help` does not pay for torch.
 _HOMES = {
     "harness._backbone": ("Backbone", "LoadedBackbone", "Preprocessing", "Weights", "backbone"),
+    "harness._plugin": ("added",),
     "harness._probe": ("Consumer", "Context", "Probe", "Trainer", "probe"),
     "harness.data.dataset": ("Dataset", "DatasetReader", "Split", "dataset"),
     "harness.errors": ("DataError", "PluginError", "SalprobeError", "WeightsError"),
@@ -60,6 +62,7 @@ __all__ = [
     "Trainer",
     "Weights",
     "WeightsError",
+    "added",
     "backbone",
     "dataset",
     "load_readout",
