@@ -22,7 +22,7 @@ from harness.predictions import EIGHT_BIT
 from harness.progress import Silent, progress_for
 from harness.recipe import load_recipe
 from harness.registry import Registry
-from harness.run import read_split, run
+from harness.run import read_splits, run
 from harness.score import Scoring, label_for, plan_for
 from harness.tracking import MlflowObserver
 from harness.units import gib
@@ -53,7 +53,7 @@ def _run(plan: Plan, out: Path) -> int:
     precision = settled(recipe, device).precision
     together = f", {size()} processes" if size() > 1 else ""
     progress.say(
-        f"{recipe.name}: {len(plan.cells)} cells, dataset {plan.reader.label}, device {device}, {precision}{together}"
+        f"{recipe.name}: {len(plan.cells)} cells, dataset {plan.data_label}, device {device}, {precision}{together}"
     )
     tracker = MlflowObserver() if recipe.tracking.enabled else None
     outcome = run(plan, out, progress, [tracker] if tracker else [])
@@ -78,10 +78,10 @@ def dry_run(name: str, overrides: Sequence[str], plugins: Sequence[Path] = ()) -
     plan = make_plan(load_recipe(name, overrides, plugins))
     console.print(_cell_table(plan))
     progress, device = progress_for(console), choose_device(plan.recipe.device)
-    train, test = read_split(plan, "train", progress), read_split(plan, "test", progress)
+    train, test = read_splits(plan, progress)
     for group in plan.groups:
         settings = stream_settings(plan.recipe, plan.reader, device)
-        peak = estimate(group, plan.recipe, train, settings, device)
+        peak = estimate(group, plan.recipe, train, test, settings, device)
         cached = peak.cache.serves_training
         console.print(_passes(group.passes, len(train), len(test), group.backbone, cached), highlight=False)
         if group.backbone is None:
@@ -151,7 +151,7 @@ def _command() -> str:
 
 
 def _cell_table(plan: Plan) -> Table:
-    table = Table(title=f"{plan.recipe.name} on {plan.reader.label}: {len(plan.cells)} cells")
+    table = Table(title=f"{plan.recipe.name} on {plan.data_label}: {len(plan.cells)} cells")
     for column in ("backbone", "weights", "layers", "channels", "probe", "note"):
         table.add_column(column, justify="right" if column == "channels" else "left", overflow="fold")
     for cell in plan.cells:

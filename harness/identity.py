@@ -36,7 +36,8 @@ def identity(
     """The resolved cell, JSON-able; `cell_key` is its hash."""
     return {
         "scoring_version": SCORING_VERSION,
-        "dataset": {"name": train.name, "edition": train.edition, "points": train.points_kind},
+        "dataset": _named(train),
+        **({"test_dataset": _named(test)} if recipe.crosses else {}),
         "train": {"images": len(train), "digest": train.digest},
         "test": {"images": len(test), "digest": test.digest},
         "backbone": cell.backbone,
@@ -54,6 +55,10 @@ def identity(
         "metrics": {metric.name: metric.version for metric in metrics},
         **({"plugins": dict(cell.plugins)} if cell.plugins else {}),
     }
+
+
+def _named(dataset: Dataset) -> dict[str, str]:
+    return {"name": dataset.name, "edition": dataset.edition, "points": dataset.points_kind}
 
 
 def cell_key(resolved: dict[str, Any]) -> str:
