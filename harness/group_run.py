@@ -95,7 +95,7 @@ class GroupRun:
         for words in dict.fromkeys([training.distortion(), testing.distortion()]):
             if words:
                 self.progress.say(words)
-        students = Classroom(cells, training).teach(self.progress)
+        students = Classroom(cells, training, crosses=recipe.crosses).teach(self.progress)
         readouts = {s.key: s.readout for s in students if s.readout is not None and s.error is None}
         calibrations = {}
         if any(metric.scores == "log_density" for metric in self.plan.metrics):

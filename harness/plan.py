@@ -87,8 +87,8 @@ def make_plan(recipe: Recipe) -> Plan:
     if not backbones and any(probe.reads == "layers" for _, probe, _ in probes):
         names = ", ".join(label for label, probe, _ in probes if probe.reads == "layers")
         raise RecipeError(f"backbones: the probes {names} read layers, but the recipe names no backbone")
-    made_of = [reader, test_reader, *metrics]
-    return Plan(recipe, reader, test_reader, tuple(_with_digests(group, made_of) for group in groups), metrics)
+    made_of, bounds = [reader, test_reader, *metrics], _bounds([probe for _, probe, _ in probes])
+    return Plan(recipe, reader, test_reader, tuple(_completed(group, made_of, bounds) for group in groups), metrics)
 
 
 def readers(recipe: Recipe) -> tuple[DatasetReader, DatasetReader]:
@@ -201,10 +201,27 @@ def _lost_cells(
             yield Cell(data, entry.name, weights, name, (), label, probe, recipe.seed, error, broken=True)
 
 
-def _with_digests(group: Group, made_of: Sequence[object]) -> Group:
-    """The digests of plugin files belong to what a cell is: a changed plugin is another cell."""
+def _bounds(probes: Sequence[Probe]) -> list[Probe]:
+    """The recipe's one floor and one ceiling: the first of each that does not merely stand in, else the first."""
+    found: dict[str, Probe] = {}
+    for probe in sorted(probes, key=lambda probe: probe.stands_in):
+        if probe.bound is not None:
+            found.setdefault(probe.bound, probe)
+    return list(found.values())
+
+
+def _completed(group: Group, made_of: Sequence[object], bounds: Sequence[Probe]) -> Group:
+    """What a cell gets from its surroundings: whether it is a bound, and the digests of plugin files, for a changed
+    plugin is another cell."""
     made_of = [*made_of, *([group.backbone] if group.backbone is not None else [])]
-    cells = (dataclasses.replace(cell, plugins=digests(cell.probe, *made_of)) for cell in group.cells)
+    cells = (
+        dataclasses.replace(
+            cell,
+            plugins=digests(cell.probe, *made_of),
+            counts=any(cell.probe is bound for bound in bounds),
+        )
+        for cell in group.cells
+    )
     return Group(group.backbone, tuple(cells))
 
 

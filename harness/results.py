@@ -80,7 +80,7 @@ class CellResult:
             "depth": cell.depth,
             "probe": cell.probe_label,
             "seed": cell.seed,
-            "bound": cell.probe.bound,
+            "bound": cell.bound,
         }
 
     def row(self) -> dict[str, Any]:

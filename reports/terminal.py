@@ -146,7 +146,12 @@ def _encodable(text: str, console: Console) -> str:
 
 
 def _reasons(row: dict[str, Any]) -> str:
-    return ", ".join(f"{reason} ({count})" for reason, count in json.loads(row["unscored"] or "{}").items())
+    """ "auc, nss: no fixations (3)": what metrics lack for one reason in as many images stands together."""
+    alike: dict[tuple[str, int], list[str]] = {}
+    for words, count in json.loads(row["unscored"] or "{}").items():
+        metric, _, reason = words.partition(": ")
+        alike.setdefault((reason, count), []).append(metric)
+    return "; ".join(f"{', '.join(metrics)}: {reason} ({count})" for (reason, count), metrics in alike.items())
 
 
 def clock(seconds: float) -> str:
