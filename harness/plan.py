@@ -190,9 +190,7 @@ def _fault(probe: Probe) -> dict[str, Any]:
     return {"skip": probe.error, "broken": True} if isinstance(probe, BrokenProbe) else {}
 
 
-def _lost_cells(
-    recipe: Recipe, data: str, error: str, entry: LayeredEntry, probes: Sequence[Found]
-) -> Iterator[Cell]:
+def _lost_cells(recipe: Recipe, data: str, error: str, entry: LayeredEntry, probes: Sequence[Found]) -> Iterator[Cell]:
     """A broken backbone's cells: its layers are known by the recipe's words only."""
     weights = str(entry.parameters.get("weights", NO_BACKBONE))
     for label, probe, own_layers in probes:

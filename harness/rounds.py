@@ -34,7 +34,9 @@ class Tally:
     _scores: dict[tuple[int, str], list[float]] = field(default_factory=dict)
     _reasons: dict[tuple[int, str], str] = field(default_factory=dict)
 
-    def add(self, ids: Sequence[int], values: Mapping[str, Sequence[float]], reasons: Sequence[Mapping[str, str]]) -> None:
+    def add(
+        self, ids: Sequence[int], values: Mapping[str, Sequence[float]], reasons: Sequence[Mapping[str, str]]
+    ) -> None:
         """A round: a value an image for every metric, and by metric why it is not a number."""
         for i, id_ in enumerate(ids):
             for metric in self.metrics:

@@ -29,7 +29,9 @@ def dataset_inputs(run: RunRecord) -> list[DatasetInput]:
             digest=str(about["digest"])[:36],
             source_type="salprobe",
             source=json.dumps(_source(run, split)),
-            schema=json.dumps({"image": "uint8 (h, w, 3)", "points": f"{_facts(run, split)['points']}: row, col, observer"}),
+            schema=json.dumps(
+                {"image": "uint8 (h, w, 3)", "points": f"{_facts(run, split)['points']}: row, col, observer"}
+            ),
             profile=json.dumps({name: about[name] for name in ("images", "points")}),
         )
         found.append(DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, context)]))
