@@ -24,14 +24,13 @@ def dataset_inputs(run: RunRecord) -> list[DatasetInput]:
         about = run.dataset.get(split)
         if about is None:
             continue
+        points = _facts(run, split)["points"]
         dataset = Dataset(
             name=f"{_name(run, split)} {split}",
             digest=str(about["digest"])[:36],
             source_type="salprobe",
             source=json.dumps(_source(run, split)),
-            schema=json.dumps(
-                {"image": "uint8 (h, w, 3)", "points": f"{_facts(run, split)['points']}: row, col, observer"}
-            ),
+            schema=json.dumps({"image": "uint8 (h, w, 3)", "points": f"{points}: row, col, observer"}),
             profile=json.dumps({name: about[name] for name in ("images", "points")}),
         )
         found.append(DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, context)]))
