@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from harness.density import blur
 from harness.errors import ResultsError
 from harness.grid import resize
+from harness.rounds import Round
 from harness.types import Batch, LayerSpec, Size
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Readout(ABC):
     """The pointwise function between `logits` and the maps."""
     info: dict[str, Any]
     """How it came about (chosen alpha, the sweep, loss curves, warnings), JSON-able; saved beside the weights."""
+    unscorable: ClassVar[str] = "no map"
+    """Why an image that is in no round has no score."""
     saved: ClassVar[bool] = True
     """Whether it can be written to files."""
 
@@ -62,6 +65,14 @@ class Readout(ABC):
     def scored_against(self, batch: Batch) -> Batch:
         """The ground truth these maps are scored against: the batch itself, unless the readout used part of it."""
         return batch
+
+    def rounds(self, batch: Batch) -> Iterator[Round]:
+        """What is scored, by default its maps once; an image's score is the mean over its rounds."""
+        yield Round(batch, self(batch), self.scored_against(batch))
+
+    def corrected(self, metric: str, score: float) -> float | str:
+        """What is reported of an image's score: by default the score, else another or the reason why there is none."""
+        return score
 
     @abstractmethod
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
