@@ -26,6 +26,7 @@ from harness.uncertainty import Uncertainty
 
 if TYPE_CHECKING:
     from harness.data.dataset import Dataset, Split
+    from harness.data.source import Source
     from harness.plan import Plan
     from harness.progress import Progress
     from harness.recipe import Recipe
@@ -64,7 +65,7 @@ def run(plan: Plan, out: Path, progress: Progress, observers: Sequence[Observer]
         recipe=plan.recipe,
         folder=folder,
         matrix_id=matrix_id(plan.recipe, train, test),
-        dataset=about(train, test),
+        dataset=about(train, test, source=plan.reader.cited),
         environment={**describe_environment(), "processes": size()},
     )
     results.write_record(record)
@@ -171,12 +172,12 @@ def _say_left_out(dataset: Dataset, progress: Progress) -> None:
 
 def matrix_id(recipe: Recipe, *splits: Dataset) -> str:
     """The same for every run of the same recipe on the same data."""
-    how = {"tracking", "device", "workers", "batch_size", "compile", "cache", "compare", "plugins"}
-    asked = recipe.model_dump(mode="json", exclude=how)
+    how = ("tracking", "device", "workers", "batch_size", "compile", "cache", "compare", "plugins")
+    asked = recipe.model_dump(mode="json", exclude={**dict.fromkeys(how, True), "dataset": {"cite"}})
     return hashlib.sha256(json.dumps([asked, *(split.digest for split in splits)]).encode()).hexdigest()[:12]
 
 
-def about(*splits: Dataset) -> dict[str, Any]:
+def about(*splits: Dataset, source: Source | None) -> dict[str, Any]:
     """The dataset as it is recorded with results; the last split is the one that was scored."""
     test = splits[-1]
     return {
@@ -184,6 +185,7 @@ def about(*splits: Dataset) -> dict[str, Any]:
         "edition": test.edition,
         "points": test.points_kind,
         "synthetic": test.synthetic,
+        "source": source and source.stated,
         **{
             split.split: {
                 "images": len(split),

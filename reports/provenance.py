@@ -15,9 +15,12 @@ def facts(board: Board) -> dict[str, str]:
     """What is known of what made these results, by name, for a line of text."""
     about = read_about(board)
     dataset, environment = about.get("dataset", {}), about.get("environment", {})
+    source = dataset.get("source") or {}
     found = {
         "recipe": board.recipe,
         "dataset": ", ".join(str(dataset[key]) for key in ("name", "edition", "points") if key in dataset),
+        "data by": source.get("citation"),
+        "licence of the data": source.get("licence"),
         "test images": _digest(dataset.get("test", {}).get("digest")),
         "training images": _digest(dataset.get("train", {}).get("digest")),
         "weights": ", ".join(_weights(board)),

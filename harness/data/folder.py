@@ -20,7 +20,8 @@ import numpy as np
 from harness.data._gaze_table import GazeTable, read_gaze_table
 from harness.data._recordings import Gaze, GazeReader, Recordings, Stimulus, numbered, pixels
 from harness.data._root import first_file, leaves_folder
-from harness.data.dataset import dataset
+from harness.data.dataset import dataset, source_of
+from harness.data.source import OWN, Source
 from harness.errors import DataError
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ TABLES = ("gaze.csv", "gaze.tsv", "gaze.parquet")
 class Folder(GazeReader):
     """Your own recordings: images, and a CSV, TSV or Parquet file of image, observer, x, y[, t][, id][, split]."""
 
+    source = OWN
+
     images: str | None = None
     """The images' folder below root; by default images/ where there is one, else root itself."""
     gaze: str | None = None
@@ -41,6 +44,13 @@ class Folder(GazeReader):
     """What the table calls the top left pixel: (0, 0) or (1, 1)."""
     points: Literal["eye", "mouse", "fixations", "simulated"] = "eye"
     """What the points are; it is recorded with results."""
+    cite: str | None = None
+    """The dataset (osie, ...) whose citation and licence hold, where the recordings are not your own."""
+
+    @property
+    def cited(self) -> Source | None:
+        """That of the dataset that is cited, if there is one."""
+        return source_of(self.cite) if self.cite is not None else self.source
 
     @property
     def facts(self) -> tuple[str, str]:
