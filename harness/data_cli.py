@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -43,3 +44,46 @@ def info_command(
     from harness.data_info import info
 
     sys.exit(info(dataset, overrides or [], plugins or [], out if picture else None))
+
+
+class Form(StrEnum):
+    """The general forms that readers take."""
+
+    SALICON = "salicon"
+    FOLDER = "folder"
+
+
+class Images(StrEnum):
+    """How images come into a converted dataset."""
+
+    COPY = "copy"
+    LINK = "link"
+    LEAVE = "leave"
+
+
+class TableFormat(StrEnum):
+    """The table of the folder form."""
+
+    PARQUET = "parquet"
+    CSV = "csv"
+
+
+@app.command("convert")
+def convert_command(
+    dataset: Named,
+    out: Annotated[Path, typer.Option("--out", "-o", help="A new or empty folder (with --images leave: theirs).")],
+    to: Annotated[Form, typer.Option("--to", help="SALICON's annotation JSON, or images and a table.")],
+    overrides: Overrides = None,
+    plugins: Plugins = None,
+    images: Annotated[
+        Images, typer.Option("--images", help="Copy them, hard-link them, or leave them where they are below --out.")
+    ] = Images.COPY,
+    table: Annotated[TableFormat, typer.Option("--table", help="The table of --to folder.")] = TableFormat.PARQUET,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what this command wrote before.")] = False,
+) -> None:
+    """Write a dataset as SALICON JSON or as a folder with a table; the points stay what and whose they are."""
+    from harness.data.convert import Conversion
+    from harness.data_convert import convert
+
+    how = Conversion(out.expanduser().absolute(), to.value, images.value, table.value, overwrite)
+    convert(dataset, overrides or [], plugins or [], how)

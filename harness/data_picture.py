@@ -41,7 +41,8 @@ def draw_dataset(title: str, subtitle: str, datasets: Sequence[Dataset], path: P
     height = title_height + _HEAD + _ROW * len(shown)
     figure = Figure(figsize=(_INCHES, height), dpi=_DPI, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
-    head, body = figure.subfigures(2, 1, height_ratios=[title_height + _HEAD, _ROW * len(shown)])
+    grid = figure.add_gridspec(2, 1, height_ratios=[title_height + _HEAD, _ROW * len(shown)])
+    head, body = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
     synthetic = any(dataset.synthetic for dataset in datasets)
     warning = "\nsynthetic images and gaze: not a measurement of people" * synthetic
     text = f"{title}\n{subtitle}{warning}".replace("$", r"\$")
@@ -81,7 +82,8 @@ def _levels(bias: Float[ndarray, "h w"]) -> tuple[list[float], list[str]]:
     """Ascending levels whose superlevel sets hold the shares MASS; none where two of them are the same."""
     ordered = np.sort(bias.ravel())[::-1]
     within = np.cumsum(ordered)
-    found = {float(ordered[min(np.searchsorted(within, mass), len(ordered) - 1)]): f"{mass:.0%}" for mass in MASS}
+    last = len(ordered) - 1
+    found = {float(ordered[min(int(np.searchsorted(within, mass)), last)]): f"{mass:.0%}" for mass in MASS}
     levels = sorted(level for level in found if bias.min() < level < bias.max())
     return levels, [found[level] for level in levels]
 

@@ -91,8 +91,8 @@ def centre_bias(datasets: Sequence[Dataset]) -> Float[ndarray, "h w"]:
                 row = points.row.astype(np.int64) * grid[0] // size[0]
                 col = points.col.astype(np.int64) * grid[1] // size[1]
                 total += np.bincount(row * grid[1] + col, minlength=len(total)) / len(points)
-    blurred: Float[ndarray, "h w"] = blur(torch.from_numpy(total.reshape(1, *grid)), sigma_for(grid[0]))[0].numpy()
-    return blurred / max(blurred.sum(), np.finfo(np.float64).tiny)
+    blurred = blur(torch.from_numpy(total.reshape(1, *grid)), sigma_for(grid[0]))[0]
+    return (blurred / blurred.sum().clamp(min=torch.finfo(blurred.dtype).tiny)).numpy()
 
 
 def _grid(size: Size) -> Size:

@@ -168,10 +168,15 @@ def _map(maps: Mapping[str, Path] | None, id: int, image: Path, size: Size) -> P
     return maps[image.stem]
 
 
+def find_image(root: Path, split: Split, name: str) -> Path | None:
+    """The file of that name where a split's images are looked for."""
+    return next((path for folder in FOLDERS[split] if (path := root / folder / name).is_file()), None)
+
+
 def _find_and_check(root: Path, file: Path, split: Split, image: Record) -> tuple[Path, ImageFacts] | BadImageError:
     name, id = image["file_name"], image["id"]
     try:
-        path = next((p for folder in FOLDERS[split] if (p := root / folder / name).is_file()), None)
+        path = find_image(root, split, name)
     except OSError as error:
         return BadImageError(id, str(file), f"{name} cannot be looked for: {error.strerror}")
     if path is None:
