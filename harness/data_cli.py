@@ -87,3 +87,23 @@ def convert_command(
 
     how = Conversion(out.expanduser().absolute(), to.value, images.value, table.value, overwrite)
     convert(dataset, overrides or [], plugins or [], how)
+
+
+@app.command("get")
+def get_command(
+    name: Annotated[str, typer.Argument(help="A dataset, e.g. osie.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Its new folder; by default ./NAME.")] = None,
+    url: Annotated[
+        str | None, typer.Option("--from", metavar="URL", help="Another git repository to get it from.")
+    ] = None,
+    commit: Annotated[str | None, typer.Option(help="The commit to fetch, all its digits.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="What the file with the gaze must have.")] = None,
+    plugins: Plugins = None,
+) -> None:
+    """Fetch a public dataset, or say where to get it and under which terms; the same command continues or checks."""
+    from harness.data_get import get
+
+    for option, digits, lengths in (("--commit", commit, (40, 64)), ("--sha256", sha256, (64,))):
+        if digits is not None and not (len(digits) in lengths and set(digits.lower()) <= set("0123456789abcdef")):
+            raise typer.BadParameter(f"{option}: {' or '.join(map(str, lengths))} hexadecimal digits")
+    sys.exit(get(name, out, url, commit and commit.lower(), sha256 and sha256.lower(), plugins or []))

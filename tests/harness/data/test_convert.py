@@ -39,7 +39,7 @@ forms = pytest.mark.parametrize("form", FORMS, ids=["salicon", "parquet", "csv"]
 
 def contents(dataset: Dataset) -> list[Any]:
     """Everything of a split by image, people by what they are called, everybody's points in their order."""
-    labels = dataset.observer_labels or tuple(range(10**6))
+    labels = dataset.observer_labels or range(10**6)
     found = []
     for index in np.argsort(dataset.ids, kind="stable").tolist():
         part = slice(dataset.offset[index], dataset.offset[index + 1])
