@@ -102,9 +102,9 @@ def _spread(spread: Spread) -> str:
 
 
 def _picture(plan: Plan, found: Sequence[Dataset], summaries: Sequence[Summary], out: Path) -> Path:
-    from harness.data_picture import draw_dataset
+    from harness.data_picture import NAMES, draw_dataset
 
-    images = " and ".join(f"{s.images:,} {HEADINGS[s.split]}" for s in summaries)
+    images = " and ".join(f"{s.images:,} {NAMES[s.split]}" for s in summaries)
     path = out / f"{plan.recipe.name}-data.png"
     try:
         out.mkdir(parents=True, exist_ok=True)
