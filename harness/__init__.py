@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from harness._plugin import added
     from harness._probe import Consumer, Context, Probe, Trainer, probe
     from harness.data.dataset import Dataset, DatasetReader, Split, dataset
+    from harness.data.source import Source
     from harness.errors import DataError, PluginError, SalprobeError, WeightsError
     from harness.metric_registry import metric
     from harness.metrics import Density, FixationCounts, Metric
@@ -24,6 +25,7 @@ _HOMES = {
     "harness._plugin": ("added",),
     "harness._probe": ("Consumer", "Context", "Probe", "Trainer", "probe"),
     "harness.data.dataset": ("Dataset", "DatasetReader", "Split", "dataset"),
+    "harness.data.source": ("Source",),
     "harness.errors": ("DataError", "PluginError", "SalprobeError", "WeightsError"),
     "harness.metric_registry": ("metric",),
     "harness.metrics": ("Density", "FixationCounts", "Metric"),
@@ -58,6 +60,7 @@ __all__ = [
     "Probe",
     "Readout",
     "SalprobeError",
+    "Source",
     "Split",
     "Trainer",
     "Weights",

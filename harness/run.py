@@ -27,6 +27,7 @@ from harness.uncertainty import Uncertainty
 
 if TYPE_CHECKING:
     from harness.data.dataset import Dataset, Split
+    from harness.data.source import Source
     from harness.plan import Plan
     from harness.progress import Progress
     from harness.recipe import Recipe
@@ -65,7 +66,7 @@ def run(plan: Plan, out: Path, progress: Progress, observers: Sequence[Observer]
         recipe=plan.recipe,
         folder=folder,
         matrix_id=matrix_id(plan.recipe, train, test),
-        dataset=about(train, test),
+        dataset=about(train, test, sources=(plan.reader.cited, plan.test_reader.cited)),
         environment={**describe_environment(), "processes": size()},
     )
     results.write_record(record)
@@ -182,20 +183,24 @@ def _say_left_out(dataset: Dataset, progress: Progress) -> None:
 
 def matrix_id(recipe: Recipe, *splits: Dataset) -> str:
     """The same for every run of the same recipe on the same data."""
-    how = {"tracking", "device", "workers", "batch_size", "compile", "cache", "compare", "plugins"}
-    how |= set() if recipe.crosses else {"test_dataset"}
-    asked = recipe.model_dump(mode="json", exclude=how)
+    how = dict.fromkeys(("tracking", "device", "workers", "batch_size", "compile", "cache", "compare", "plugins"), True)
+    tested: Any = {"cite"} if recipe.crosses else True
+    asked = recipe.model_dump(mode="json", exclude={**how, "dataset": {"cite"}, "test_dataset": tested})
     return hashlib.sha256(json.dumps([asked, *(split.digest for split in splits)]).encode()).hexdigest()[:12]
 
 
-def about(*splits: Dataset) -> dict[str, Any]:
-    """The dataset as it is recorded with results; the last split is the one that was scored."""
+def about(*splits: Dataset, sources: Sequence[Source | None]) -> dict[str, Any]:
+    """The dataset as it is recorded with results, a source for each split; the last split is the one that was scored."""
     train, test = splits[0], splits[-1]
     shared = shared_images(train, test) if train is not test else 0
+    elsewhere = trained_elsewhere(train, test)
+    if elsewhere:
+        elsewhere["trained_on"]["source"] = _stated(sources[0])
     return {
         **facts(test),
         "synthetic": train.synthetic or test.synthetic,
-        **trained_elsewhere(train, test),
+        "source": _stated(sources[-1]),
+        **elsewhere,
         **({"test_images_trained_on": shared} if shared else {}),
         **{
             split.split: {
@@ -209,3 +214,7 @@ def about(*splits: Dataset) -> dict[str, Any]:
         "pool_of_other_images": {"images": len(test), "points": len(test.row), "rule": POOL_RULE},
         "skipped": [{"id": s.id, "file": s.file, "reason": s.reason} for split in splits for s in split.skipped],
     }
+
+
+def _stated(source: Source | None) -> dict[str, str] | None:
+    return None if source is None else source.stated

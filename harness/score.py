@@ -96,7 +96,8 @@ class Scoring:
         """What a run of one cell leaves, but for a readout; SCORE tells it from a run."""
         recipe, environment = self._recipe(), describe_environment()
         results.write_recipe(recipe)
-        results.write_record(RunRecord(recipe, results.folder, matrix_id(recipe, test), about(test), environment))
+        data = about(test, sources=(self.plan.test_reader.cited,))
+        results.write_record(RunRecord(recipe, results.folder, matrix_id(recipe, test), data, environment))
         results.open_cell(result, network=None)
         if result.status == "finished":
             album = GrowingAlbum(results.folder, test)

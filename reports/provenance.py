@@ -15,9 +15,14 @@ def facts(board: Board) -> dict[str, str]:
     """What is known of what made these results, by name, for a line of text."""
     about = read_about(board)
     dataset, environment = about.get("dataset", {}), about.get("environment", {})
+    source, trained = dataset.get("source") or {}, dataset.get("trained_on", {}).get("source") or {}
     found = {
         "recipe": board.recipe,
         "dataset": _dataset(dataset),
+        "data by": source.get("citation"),
+        "licence of the data": source.get("licence"),
+        "training data by": trained.get("citation"),
+        "licence of the training data": trained.get("licence"),
         "test images": _digest(dataset.get("test", {}).get("digest")),
         "of them trained on, too": dataset.get("test_images_trained_on"),
         "training images": _digest(dataset.get("train", {}).get("digest")),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from harness.data.dataset import DATASETS, Dataset, DatasetReader, Skipped, Source, Split, dataset
+from harness.data.dataset import DATASETS, Dataset, DatasetReader, Skipped, Split, dataset
 from harness.data.images import BadImageError, read_image, resize_image
+from harness.data.source import Source
 
 __all__ = [
     "DATASETS",

@@ -188,6 +188,7 @@ def _dataset(reader: GazeReader, split: Split, labels: tuple[int | str, ...], go
         split=split,
         edition=edition,
         points_kind=kind,
+        synthetic=kind == "simulated",
         ids=np.array([one.stimulus.id for one in good], np.int64),
         files=tuple(one.stimulus.file for one in good),
         height=np.array([one.facts.size[0] for one in good], np.int32),

@@ -11,7 +11,8 @@ import numpy as np
 
 from harness.data._recordings import Gaze, GazeReader, Recordings, Stimulus
 from harness.data._root import first_folder
-from harness.data.dataset import Source, dataset
+from harness.data.dataset import dataset
+from harness.data.source import Source
 from harness.errors import DataError
 
 EVERYBODY = "everybody"
@@ -28,8 +29,9 @@ class Cat2000(GazeReader):
             "Borji & Itti (2015). CAT2000: a large scale fixation dataset for boosting saliency research. "
             "arXiv:1505.03581"
         ),
-        licence="none stated by its authors: ask them before you pass it on",
+        licence="not stated by its authors: ask them before you pass it on",
         home="https://saliency.tuebingen.ai/datasets.html",
+        obtain="download the training set there and unpack it: Stimuli/ and FIXATIONLOCS/ must lie in one folder",
     )
 
     categories: tuple[str, ...] = ()

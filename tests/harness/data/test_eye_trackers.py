@@ -150,8 +150,8 @@ def test_cat2000_gaze_of_another_raster_is_refused(tmp_path: Path) -> None:
         Cat2000(root=str(root), split=ALL).read("test")
 
 
-@pytest.mark.parametrize("name", ["salicon", "osie", "mit1003", "cat2000", "pysaliency", "demo"])
-def test_every_released_dataset_says_whom_to_cite_and_its_licence(name: str) -> None:
+@pytest.mark.parametrize("name", ["salicon", "osie", "mit1003", "cat2000", "pysaliency", "demo", "folder"])
+def test_every_dataset_says_whom_to_cite_and_its_licence(name: str) -> None:
     source = DATASETS.get(name).source
     assert source is not None
     assert source.citation
