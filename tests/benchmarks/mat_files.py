@@ -1,0 +1,69 @@
+"""SALICON's 15,000 .mat files at true size, generated, and reading them in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+IMAGES = {"train": 10_000, "val": 5_000}
+OBSERVERS, SAMPLES, FIXATIONS = 60, 120, 5
+"""People an image, and mouse samples and fixations of a person on an image, as in the release of 2015."""
+DISTINCT = 8
+"""Files that are made; the others are further names (hard links) of them."""
+SIZE = (480, 640)
+
+
+def generate(root: Path, images: Mapping[str, int] = IMAGES, distinct: int = DISTINCT) -> int:
+    """Write `fixations/<split>/*.mat` in the release's form; returns the number of mouse samples inside the images."""
+    root.mkdir(parents=True, exist_ok=True)
+    made = [root / f"made_{number}.mat" for number in range(distinct)]
+    points = [_write(file, number) for number, file in enumerate(made)]
+    total = 0
+    for split, n in images.items():
+        folder = root / "fixations" / split
+        folder.mkdir(parents=True)
+        for index in range(n):
+            os.link(made[index % distinct], folder / f"COCO_{split}2014_{index + 1:012d}.mat")
+            total += points[index % distinct]
+    for file in made:
+        file.unlink()
+    return total
+
+
+def _write(file: Path, seed: int) -> int:
+    """A struct array `gaze`, an entry an observer, in doubles and compressed, as MATLAB saves it."""
+    from scipy.io import savemat
+
+    random = np.random.default_rng(seed)
+    gaze = np.empty((OBSERVERS, 1), dtype=[(name, object) for name in ("location", "timestamp", "fixations")])
+    total = 0
+    for index, (n, m) in enumerate(zip(random.poisson(SAMPLES, OBSERVERS), random.poisson(FIXATIONS, OBSERVERS))):
+        # a mouse moves a little at a time, which is why the files are small
+        moves = random.integers(-12, 13, (n, 2)).cumsum(axis=0) + np.array(SIZE[::-1]) // 2
+        location = moves.clip(1, np.array(SIZE[::-1]) + 1).astype(np.float64)
+        total += int((location <= np.array(SIZE[::-1])).all(axis=1).sum())
+        stamps = np.sort(random.integers(0, 5000, n)).astype(np.float64)[:, None]
+        gaze[index, 0] = (location, stamps, location[np.sort(random.integers(0, n, m))])
+    about = {"image": file.stem, "resolution": np.array([SIZE], np.float64), "gaze": gaze}
+    savemat(file, about, do_compression=True)
+    return total
+
+
+def read(root: str) -> dict[str, Any]:
+    """Seconds until the mouse samples of both splits are in columns, their number, the largest worker's memory."""
+    from harness.data._gaze_source import MatFolder
+    from harness.progress import Silent
+
+    start = time.perf_counter()
+    splits = [MatFolder(folder, "mouse").columns(Silent()) for folder in sorted((Path(root) / "fixations").iterdir())]
+    points = sum(int(columns.offset[-1]) for columns in splits)
+    checked = sum(int(columns.row[-1]) + int(columns.time[0]) for columns in splits)  # both ends of what is mapped
+    seconds = time.perf_counter() - start
+    worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return {"seconds": seconds, "points": points, "checked": checked, "worker_mib": worker}
