@@ -56,14 +56,16 @@ def _write(file: Path, seed: int) -> int:
 
 
 def read(root: str) -> dict[str, Any]:
-    """Seconds until the mouse samples of both splits are in columns, their number, the largest worker's memory."""
+    """Seconds until the mouse samples of both splits are in columns, their number, what the processes that read took."""
     from harness.data._gaze_source import MatFolder
     from harness.progress import Silent
 
-    start = time.perf_counter()
+    start, began = time.perf_counter(), time.process_time()
     splits = [MatFolder(folder, "mouse").columns(Silent()) for folder in sorted((Path(root) / "fixations").iterdir())]
     points = sum(int(columns.offset[-1]) for columns in splits)
     checked = sum(int(columns.row[-1]) + int(columns.time[0]) for columns in splits)  # both ends of what is mapped
     seconds = time.perf_counter() - start
-    worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    return {"seconds": seconds, "points": points, "checked": checked, "worker_mib": worker}
+    workers = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = time.process_time() - began + workers.ru_utime + workers.ru_stime
+    answer = {"seconds": seconds, "cpu_seconds": cpu, "points": points, "checked": checked}
+    return {**answer, "worker_mib": workers.ru_maxrss / 1024}
