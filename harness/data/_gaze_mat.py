@@ -57,7 +57,7 @@ class MatGaze:
 def mat_files(folder: Path) -> list[Path]:
     """The .mat files of a folder, by name; none where there is no such folder."""
     try:
-        return [folder / name for name in sorted(os.listdir(folder)) if name.endswith(".mat")]
+        return sorted((path for path in folder.iterdir() if path.suffix == ".mat"), key=lambda path: path.name)
     except OSError:
         return []
 

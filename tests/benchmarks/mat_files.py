@@ -43,7 +43,7 @@ def _write(file: Path, seed: int) -> int:
     random = np.random.default_rng(seed)
     gaze = np.empty((OBSERVERS, 1), dtype=[(name, object) for name in ("location", "timestamp", "fixations")])
     total = 0
-    for index, (n, m) in enumerate(zip(random.poisson(SAMPLES, OBSERVERS), random.poisson(FIXATIONS, OBSERVERS))):
+    for index, (n, m) in enumerate(random.poisson((SAMPLES, FIXATIONS), (OBSERVERS, 2))):
         # a mouse moves a little at a time, which is why the files are small
         moves = random.integers(-12, 13, (n, 2)).cumsum(axis=0) + np.array(SIZE[::-1]) // 2
         location = moves.clip(1, np.array(SIZE[::-1]) + 1).astype(np.float64)
@@ -56,7 +56,7 @@ def _write(file: Path, seed: int) -> int:
 
 
 def read(root: str) -> dict[str, Any]:
-    """Seconds until the mouse samples of both splits are in columns, their number, what the processes that read took."""
+    """Seconds until the mouse samples of both splits are in columns, their number, what reading processes took."""
     from harness.data._gaze_source import MatFolder
     from harness.progress import Silent
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from dataclasses import fields
@@ -21,6 +20,7 @@ from harness.data.dataset import Dataset
 from harness.data.salicon import Salicon
 from harness.errors import DataError
 from harness.progress import NO_BAR, Silent
+from tests.harness.data.dying import die
 from tests.harness.data.roots import SIZE, save_jpeg, two_images, write_root
 
 Observer = tuple[list[list[float]], list[int], list[list[float]]]
@@ -141,9 +141,7 @@ def test_columns_that_grow_on_the_disk_are_those_in_memory(tmp_path: Path, kind:
     assert memory.problems == disk.problems
 
 
-def test_where_nothing_can_be_kept_files_are_read_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_nothing_can_be_kept_files_are_read_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SALPROBE_CACHE", str(tmp_path / "cache"))
     write_split(tmp_path, numbers=tuple(range(1, 8)))
     few = read(tmp_path)
@@ -158,14 +156,10 @@ def test_processes_that_read_mat_files_do_without_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
 
 
-def _die(file: Path) -> _gaze_mat.MatGaze:
-    os._exit(1)
-
-
 def test_a_reading_process_that_dies_is_told(tmp_path: Path) -> None:
     files = [tmp_path / f"{number}.mat" for number in range(3)]
-    with pytest.raises(DataError, match="process that read .mat files is gone"):
-        list(_gaze_mat._side_by_side(_die, files))
+    with pytest.raises(DataError, match=r"process that read \.mat files is gone"):
+        list(_gaze_mat._side_by_side(die, files))
 
 
 def _truncated(file: Path) -> None:
