@@ -53,13 +53,19 @@ class GazeColumns:
         """The gaze on an image of that size; raises BadGazeError where it cannot be used."""
         if index in self.problems:
             raise BadGazeError(self.problems[index])
+        self.check(index, size)
         part = slice(int(self.offset[index]), int(self.offset[index + 1]))
         row, col, observer = (column[part] for column in (self.row, self.col, self.observer))
+        return Points(row, col, observer)
+
+    def check(self, index: int, size: Size) -> None:
+        """Raises BadGazeError where points lie outside an image of that size; costs nothing where none does."""
         low, high = self.box[index, :2], self.box[index, 2:]
         if (low < 0).any() or (high >= np.array(size)).any():
+            part = slice(int(self.offset[index]), int(self.offset[index + 1]))
             own = slice(int(self.first[index]), int(self.first[index + 1]))
-            check_inside(np.stack([row, col], axis=1) + 1, self.annotation[own], self.length[own], size)
-        return Points(row, col, observer)
+            points = np.stack([self.row[part], self.col[part]], axis=1) + 1
+            check_inside(points, self.annotation[own], self.length[own], size)
 
     def taken(
         self, indices: NDArray[np.int64]
