@@ -5,11 +5,20 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing import active_children
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from harness.progress import Silent
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
+    from harness.progress import Bar
 
 IMAGES = {"train": 10_000, "val": 5_000}
 OBSERVERS, SAMPLES, FIXATIONS = 60, 120, 5
@@ -55,17 +64,40 @@ def _write(file: Path, seed: int) -> int:
     return total
 
 
+class _Watching(Silent):
+    """Looks at the reading processes now and then: their peaks cannot be had when they are gone."""
+
+    def __init__(self) -> None:
+        self.done, self.workers_mib = 0, 0.0
+
+    @contextmanager
+    def phase(self, name: str, total: int, unit: str = "images") -> Iterator[Bar]:
+        """Itself is the bar."""
+        yield self
+
+    def advance(self, n: int) -> None:
+        """Every 500 files."""
+        self.done += n
+        if self.done % 500 == 0:
+            self.workers_mib = max(self.workers_mib, sum(map(_peak_mib, active_children())))
+
+
+def _peak_mib(process: BaseProcess) -> float:
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), 0.0)
+
+
 def read(root: str) -> dict[str, Any]:
     """Seconds until the mouse samples of both splits are in columns, their number, what reading processes took."""
     from harness.data._gaze_source import MatFolder
-    from harness.progress import Silent
 
+    watching, folders = _Watching(), sorted((Path(root) / "fixations").iterdir())
     start, began = time.perf_counter(), time.process_time()
-    splits = [MatFolder(folder, "mouse").columns(Silent()) for folder in sorted((Path(root) / "fixations").iterdir())]
+    splits = [MatFolder(folder, "mouse").columns(watching) for folder in folders]
     points = sum(int(columns.offset[-1]) for columns in splits)
     checked = sum(int(columns.row[-1]) + int(columns.time[0]) for columns in splits)  # both ends of what is mapped
     seconds = time.perf_counter() - start
     workers = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = time.process_time() - began + workers.ru_utime + workers.ru_stime
     answer = {"seconds": seconds, "cpu_seconds": cpu, "points": points, "checked": checked}
-    return {**answer, "worker_mib": workers.ru_maxrss / 1024}
+    return {**answer, "workers_mib": watching.workers_mib}

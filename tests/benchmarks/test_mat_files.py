@@ -55,11 +55,14 @@ def test_mat_files_at_true_number(
     )
     publish(
         "salicon_mat_first_peak_gib",
-        (first.peak_mib + workers * first.result["worker_mib"]) / 1024,
+        (first.peak_mib + first.result["workers_mib"]) / 1024,
         "GiB",
         "<= 4",
         note=f"{note}: peak memory of the first read, all processes together.",
-        details={"main_process_gib": first.peak_mib / 1024, "reading_process_gib": first.result["worker_mib"] / 1024},
+        details={
+            "main_process_gib": first.peak_mib / 1024,
+            "reading_processes_gib": first.result["workers_mib"] / 1024,
+        },
     )
     publish(
         "salicon_mat_warm_s",
