@@ -47,7 +47,7 @@ def registry_of(kind: str) -> Registry[Any]:
     """The registry of probes, backbones, datasets or metrics."""
     from harness._backbone import BACKBONES
     from harness._probe import PROBES
-    from harness.data import DATASETS
+    from harness.data.dataset import DATASETS
     from harness.metric_registry import METRICS
 
     registries: dict[str, Registry[Any]] = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from harness.data._gaze import BadGazeError
 from harness.data._gaze_columns import GazeColumns
 from harness.data.dataset import Split
 from harness.data.images import BadImageError
@@ -39,6 +40,8 @@ class Comparison:
     """Mean Pearson correlation at the project's own blur of 19 px at 480 rows."""
     best_sigma: float
     best_correlation: float
+    unreadable: Sequence[str] = ()
+    """Maps that could not be compared, with the reason."""
 
 
 def released_maps(root: Path, split: Split) -> dict[str, Path]:
@@ -68,22 +71,44 @@ def compare_with_blur(gaze: GazeColumns, maps: Mapping[str, Path], most: int, pr
     stems = [Path(image["file_name"]).stem for image in gaze.images]
     both = [index for index, stem in enumerate(stems) if stem in maps and index not in gaze.problems]
     chosen = both[:: max(1, len(both) // most)][:most]
-    correlations = []
+    correlations, bad = [], []
     with progress.phase("comparing released maps", len(chosen)) as bar:
         for index in chosen:
-            correlations.append(_correlations(gaze, index, maps[stems[index]]))
+            try:
+                correlations.append(_correlations(gaze, index, maps[stems[index]]))
+            except BadImageError as error:
+                bad.append(str(error))
             bar.advance(1)
-    if not correlations:
-        return Comparison(0, float("nan"), float("nan"), float("nan"))
-    mean = np.mean(correlations, axis=0)
+    usable = [each for each in correlations if np.isfinite(each).all()]  # a constant map has none
+    if not usable:
+        return Comparison(0, float("nan"), float("nan"), float("nan"), bad)
+    mean = np.mean(usable, axis=0)
     best = int(mean.argmax())
-    return Comparison(len(chosen), float(mean[SIGMAS.index(19.0)]), SIGMAS[best], float(mean[best]))
+    return Comparison(len(usable), float(mean[SIGMAS.index(19.0)]), SIGMAS[best], float(mean[best]), bad)
 
 
 def _correlations(gaze: GazeColumns, index: int, path: Path) -> Sequence[float]:
-    with Image.open(path, formats=["PNG"]) as image:
-        size = (image.height, image.width)
-    released = read_released(path, gaze.images[index]["id"], size)
-    points = gaze.points(index, size)
-    blurred = (blur_points(points.row, points.col, size, sigma * size[0] / 480).numpy() for sigma in SIGMAS)
+    image = gaze.images[index]
+    released = read_released(path, image["id"], _size(gaze, index, path))
+    try:
+        points = gaze.points(index, released.shape)
+    except BadGazeError as error:
+        raise BadImageError(image["id"], str(path), str(error)) from error
+    if released.min() == released.max():
+        return [float("nan")]
+    blurred = (
+        blur_points(points.row, points.col, released.shape, sigma * released.shape[0] / 480).numpy() for sigma in SIGMAS
+    )
     return [float(np.corrcoef(released.ravel(), density.ravel())[0, 1]) for density in blurred]
+
+
+def _size(gaze: GazeColumns, index: int, path: Path) -> Size:
+    """What the source says of the image, else the map's own."""
+    image = gaze.images[index]
+    if "height" in image and "width" in image:
+        return image["height"], image["width"]
+    try:
+        with Image.open(path, formats=["PNG"]) as found:
+            return found.height, found.width
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BadImageError(image["id"], str(path), f"released map cannot be read: {error}") from error
