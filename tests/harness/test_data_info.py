@@ -16,7 +16,7 @@ from PIL import Image
 
 from harness import data_picture
 from harness.cli import main
-from harness.data import Dataset
+from harness.data.dataset import Dataset
 from harness.data._summary import Spread, centre_bias, summarise
 from harness.data.folder import Folder
 from harness.data.osie import Osie

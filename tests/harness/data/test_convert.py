@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.data import Dataset
+from harness.data.dataset import Dataset
 from harness.data._annotation_stream import stream_annotations
 from harness.data._splitting import Splitting
 from harness.data.convert import MANIFEST, Conversion, Converted
