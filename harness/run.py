@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.album import GrowingAlbum
 from harness.cell_pictures import keep_extremes
+from harness.determinism import deterministic
 from harness.distributed import gather, is_main, main_first, size
 from harness.environment import describe_environment
 from harness.errors import DataError, WeightsError
@@ -44,6 +45,7 @@ class Outcome:
     """Cells by status."""
 
 
+@deterministic()
 def run(plan: Plan, out: Path, progress: Progress, observers: Sequence[Observer] = ()) -> Outcome:
     """Run every cell of a plan and write `<out>/<recipe>/`; raises SalprobeError where nothing can be run.
 
