@@ -17,6 +17,7 @@ from harness.errors import TrackingError
 from harness.export import export_cell
 from harness.machine import choose_device, settled, stream_settings
 from harness.memory import estimate, peak_bytes
+from harness.overlap import refuse_overlap
 from harness.plan import Plan, make_plan
 from harness.predictions import EIGHT_BIT
 from harness.progress import Silent, progress_for
@@ -79,6 +80,7 @@ def dry_run(name: str, overrides: Sequence[str], plugins: Sequence[Path] = ()) -
     console.print(_cell_table(plan))
     progress, device = progress_for(console), choose_device(plan.recipe.device)
     train, test = read_split(plan, "train", progress), read_split(plan, "test", progress)
+    refuse_overlap(train, test, plan.recipe.allow_overlap)
     for group in plan.groups:
         settings = stream_settings(plan.recipe, plan.reader, device)
         peak = estimate(group, plan.recipe, train, settings, device)

@@ -22,6 +22,7 @@ from harness.errors import DataError, WeightsError
 from harness.ground_truth import POOL_RULE
 from harness.group_run import GroupRun
 from harness.machine import choose_device, settled
+from harness.overlap import refuse_overlap
 from harness.results import CellResult, Observer, ResultsFolder, RunRecord
 from harness.uncertainty import Uncertainty
 
@@ -55,6 +56,7 @@ def run(plan: Plan, out: Path, progress: Progress, observers: Sequence[Observer]
     # what the main process' machine can do goes for all
     plan = dataclasses.replace(plan, recipe=gather(settled(plan.recipe, device))[0])
     train, test = read_split(plan, "train", progress), read_split(plan, "test", progress)
+    overlap = refuse_overlap(train, test, plan.recipe.allow_overlap)
     folder = out.resolve() / plan.recipe.name
     results = ResultsFolder(folder) if is_main() else None
     album = GrowingAlbum(folder, test) if results is not None else None
@@ -66,7 +68,7 @@ def run(plan: Plan, out: Path, progress: Progress, observers: Sequence[Observer]
         recipe=plan.recipe,
         folder=folder,
         matrix_id=matrix_id(plan.recipe, train, test),
-        dataset=about(train, test),
+        dataset=about(train, test, overlap=overlap.record(plan.recipe.allow_overlap)),
         environment={**describe_environment(), "processes": size()},
     )
     results.write_record(record)
@@ -173,12 +175,12 @@ def _say_left_out(dataset: Dataset, progress: Progress) -> None:
 
 def matrix_id(recipe: Recipe, *splits: Dataset) -> str:
     """The same for every run of the same recipe on the same data."""
-    how = {"tracking", "device", "workers", "batch_size", "compile", "cache", "compare", "plugins"}
+    how = {"tracking", "device", "workers", "batch_size", "compile", "cache", "compare", "plugins", "allow_overlap"}
     asked = recipe.model_dump(mode="json", exclude=how)
     return hashlib.sha256(json.dumps([asked, *(split.digest for split in splits)]).encode()).hexdigest()[:12]
 
 
-def about(*splits: Dataset) -> dict[str, Any]:
+def about(*splits: Dataset, overlap: dict[str, Any] | None = None) -> dict[str, Any]:
     """The dataset as it is recorded with results; the last split is the one that was scored."""
     test = splits[-1]
     return {
@@ -196,5 +198,6 @@ def about(*splits: Dataset) -> dict[str, Any]:
             for split in splits
         },
         "pool_of_other_images": {"images": len(test), "points": len(test.row), "rule": POOL_RULE},
+        **({"overlap": overlap} if overlap else {}),
         "skipped": [{"id": s.id, "file": s.file, "reason": s.reason} for split in splits for s in split.skipped],
     }
