@@ -107,6 +107,8 @@ class Probe(ABC):
     """"layers": a cell for every layer set of every backbone. "gaze": no network, a cell for each dataset."""
     bound: ClassVar[Literal["floor", "ceiling"] | None] = None
     """Whether its scores are the floor or the ceiling of what there is to explain; a run's first of each counts."""
+    peeks: ClassVar[bool] = False
+    """Whether it predicts from held-out gaze by design: a ceiling, a known answer. No model does."""
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     @property

@@ -30,6 +30,7 @@ from harness.units import gib
 
 REPORTS: Registry[Callable[..., Any]] = Registry("report", "salprobe.reports")
 OK, CELLS_FAILED = 0, 1
+SELF_CHECK = "self-check"
 
 
 def run_recipe(name: str, overrides: Sequence[str], out: Path, plugins: Sequence[Path] = ()) -> int:
@@ -71,6 +72,18 @@ def _run(plan: Plan, out: Path) -> int:
         console.print(later, soft_wrap=True, highlight=False, markup=False)
         return TrackingError.exit_code
     return OK
+
+
+def self_check(overrides: Sequence[str], out: Path, plugins: Sequence[Path] = ()) -> int:
+    """Run the recipe of known answers and compare its scores with theory; non-zero if a cell failed or one is off."""
+    console = Console()
+    plan = make_plan(load_recipe(SELF_CHECK, ["tracking.enabled=false", *overrides], plugins))
+    outcome = run(plan, out, progress_for(console))
+    off = 0 if outcome.counts["failed"] else REPORTS.get(SELF_CHECK)(outcome.folder, console)
+    if outcome.counts["failed"]:
+        REPORTS.get("terminal")(outcome.folder, console)
+    console.print(f"results: {outcome.folder}", soft_wrap=True, highlight=False)
+    return CELLS_FAILED if off or outcome.counts["failed"] else OK
 
 
 def dry_run(name: str, overrides: Sequence[str], plugins: Sequence[Path] = ()) -> None:

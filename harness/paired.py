@@ -135,7 +135,7 @@ def _intervals(
 def _p_values(
     values: Float[NDArray[Any], "n cells"], ends: Int[NDArray[Any], "2 pairs"], seed: int, flips: int
 ) -> Float[NDArray[Any], " pairs"]:
-    """Pairs whose p-value is plain after some flips, and those whose flips would all be in vain, get no more of them."""
+    """Pairs whose p-value is plain after some flips, and those whose flips would be in vain, get no more of them."""
     n = len(values)
     total = values.sum(axis=0)
     scale = ROUNDING * np.abs(values).sum(axis=0)

@@ -34,7 +34,7 @@ class Readout(ABC):
     link: str = "identity"
     """The pointwise function between `logits` and the maps."""
     info: dict[str, Any]
-    """How it came about (alpha, the sweep, loss curves, warnings with their flags), JSON-able; saved beside the weights."""
+    """How it came about (alpha, sweep, loss curves, warnings with their flags), JSON-able; saved beside the weights."""
     saved: ClassVar[bool] = True
     """Whether it can be written to files."""
 

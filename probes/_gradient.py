@@ -15,7 +15,7 @@ from harness.heads import HeadBank, LinearHead, MapHead, Running, Training
 from harness.losses import SOFTMAX, Loss
 
 STILL_FALLING = 0.01
-"""Of what the loss has fallen since the first step: ResNet-50 on OSIE gains nothing in CC once an epoch changes less."""
+"""Of what the loss has fallen since the first step: below it ResNet-50's heads gain no more CC on OSIE."""
 STANDING = 0.001
 """Of the loss itself: smaller changes are noise, of a head that has nothing to learn."""
 

@@ -20,6 +20,7 @@ class Observers(Probe):
 
     reads = "gaze"
     bound = "ceiling"
+    peeks = True
 
     def passes(self) -> int:
         """It reads the held-out people only, one half of them."""
