@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 OUT    ?= results
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format bench soak clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ format: $(VENV)/.installed ## let ruff rewrite what it can
 bench: $(VENV)/.installed ## run the benchmarks (half an hour on 2 cores) and publish them
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-columns=median,rounds \
 	  --publish-to reports/published $(BENCH)
+
+soak: $(VENV)/.installed ## small matrices again and again, half an hour (MINUTES=30): does memory stay flat?
+	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) --out reports/published
 
 clean: ## remove the environment and caches, keep results
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

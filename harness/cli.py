@@ -90,6 +90,14 @@ def check_command(
     sys.exit(check.check(name, kind, parameters or [], plugins or [], processes=processes))
 
 
+@app.command("self-check")
+def self_check_command(out: Out = Path("results"), overrides: Overrides = None, plugins: Plugins = None) -> None:
+    """Check the scoring itself: predictors whose scores theory knows, on generated data or (by --set) on yours."""
+    from harness import commands
+
+    sys.exit(commands.self_check(overrides or [], out, plugins or []))
+
+
 @app.command("new")
 def new_command(
     kind: Annotated[str, typer.Argument(help="probe, backbone, dataset or metric.")],

@@ -18,6 +18,7 @@ from harness.export import export_cell
 from harness.folds import Fold, by_fold, pool
 from harness.machine import choose_device, settled, stream_settings
 from harness.memory import estimate, peak_bytes
+from harness.overlap import refuse_overlap
 from harness.plan import Plan, make_plan
 from harness.predictions import EIGHT_BIT
 from harness.progress import Silent, progress_for
@@ -31,6 +32,7 @@ from harness.units import gib
 
 REPORTS: Registry[Callable[..., Any]] = Registry("report", "salprobe.reports")
 OK, CELLS_FAILED = 0, 1
+SELF_CHECK = "self-check"
 
 
 def run_recipe(name: str, overrides: Sequence[str], out: Path, plugins: Sequence[Path] = ()) -> int:
@@ -93,6 +95,18 @@ def _show(folder: Path, out: Path, tracker: MlflowObserver | None, console: Cons
     return OK
 
 
+def self_check(overrides: Sequence[str], out: Path, plugins: Sequence[Path] = ()) -> int:
+    """Run the recipe of known answers and compare its scores with theory; non-zero if a cell failed or one is off."""
+    console = Console()
+    plan = make_plan(load_recipe(SELF_CHECK, ["tracking.enabled=false", *overrides], plugins))
+    outcome = run(plan, out, progress_for(console))
+    off = 0 if outcome.counts["failed"] else REPORTS.get(SELF_CHECK)(outcome.folder, console)
+    if outcome.counts["failed"]:
+        REPORTS.get("terminal")(outcome.folder, console)
+    console.print(f"results: {outcome.folder}", soft_wrap=True, highlight=False)
+    return CELLS_FAILED if off or outcome.counts["failed"] else OK
+
+
 def dry_run(name: str, overrides: Sequence[str], plugins: Sequence[Path] = ()) -> None:
     """Print the plan: every cell, the passes, the memory."""
     console = Console()
@@ -105,6 +119,7 @@ def dry_run(name: str, overrides: Sequence[str], plugins: Sequence[Path] = ()) -
         console.print(f"{len(folds)} runs like this one ({names}), then all folds together as {recipe.name}")
     progress, device = progress_for(console), choose_device(plan.recipe.device)
     train, test = read_splits(plan, progress)
+    refuse_overlap(train, test, plan.recipe.allow_overlap)
     for group in plan.groups:
         settings = stream_settings(plan.recipe, plan.reader, device)
         peak = estimate(group, plan.recipe, train, test, settings, device)

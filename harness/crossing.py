@@ -43,12 +43,6 @@ def naming_its_place(recipe: Recipe, split: Split) -> Iterator[None]:
         raise DataError(_PLACE.sub("test_dataset.", str(error))) from error
 
 
-def shared_images(train: Dataset, test: Dataset) -> int:
-    """How many held-out images are training images, too, byte for byte."""
-    known = set(train.image_sha256)
-    return sum(digest in known for digest in test.image_sha256)
-
-
 def trained_elsewhere(train: Dataset, test: Dataset) -> dict[str, Any]:
     """The training images' dataset, as it is recorded beside that of the held-out ones where the two differ."""
     return {"trained_on": facts(train)} if facts(train) != facts(test) else {}

@@ -15,6 +15,7 @@ from torch import Tensor
 from harness._parameters import class_of, parameters_of, signature_of
 from harness._probe import Context, Probe, Trainer
 from harness.errors import PluginError
+from harness.flags import UNCONVERGED
 from harness.moments import TARGETS
 from harness.position_sample import PositionSample
 from harness.readout import LinearReadout
@@ -88,12 +89,15 @@ class PlainTrainer(Trainer):
             fitted = self.settings.fit(drawn.features, drawn.target, **given)
         weights, bias = as_weights(fitted, self.sample.channels)
         parts = torch.split(torch.from_numpy(weights).float(), [layer.channels for layer in self.context.layers])
-        info = {"positions": len(drawn.target), "images": len(np.unique(drawn.groups))}
-        said = list(dict.fromkeys(f"{w.category.__name__}: {str(w.message).splitlines()[0]}" for w in caught))
+        info: dict[str, Any] = {"positions": len(drawn.target), "images": len(np.unique(drawn.groups))}
+        said = {f"{w.category.__name__}: {str(w.message).splitlines()[0]}": w.category.__name__ for w in caught}
+        info |= {"warnings": list(said)} if said else {}
+        if "ConvergenceWarning" in said.values():  # scikit-learn's, which need not be there
+            info["flags"] = [UNCONVERGED]
         return LinearReadout(
             dict(zip(self.context.layer_names, parts, strict=True)),
             bias,
-            info={**info, **({"warnings": said} if said else {})},
+            info=info,
         )
 
 

@@ -35,7 +35,7 @@ class Readout(ABC):
     link: str = "identity"
     """The pointwise function between `logits` and the maps."""
     info: dict[str, Any]
-    """How it came about (chosen alpha, the sweep, loss curves, warnings), JSON-able; saved beside the weights."""
+    """How it came about (alpha, sweep, loss curves, warnings with their flags), JSON-able; saved beside the weights."""
     unscorable: ClassVar[str] = "no map"
     """Why an image that is in no round has no score."""
     saved: ClassVar[bool] = True

@@ -113,6 +113,8 @@ class Recipe(_Strict):
     seed: int = 0
     limit: PositiveInt | None = None
     """Use only so many training and so many held-out images."""
+    allow_overlap: bool | list[str] = False
+    """Held-out images that may be training images as well: true, or the names of their files."""
     batch_size: PositiveInt | Literal["auto"] = "auto"
     """Images at once through the network; `auto` goes by the device and its free memory."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import yaml
 
 from harness.errors import ResultsError
+from harness.flags import all_flags
 from harness.per_image import PerImage
 from harness.recipe import Recipe
 
@@ -98,6 +99,7 @@ class CellResult:
             "unscored": json.dumps(self.unscored) if self.unscored else None,
             **{f"time_{phase}_s": seconds for phase, seconds in self.seconds.items()},
             "warnings": "; ".join(self.info.get("warnings", [])) or None,
+            "flags": " ".join(all_flags(self.info, self.n_unscored)) or None,
             "status": self.status,
             "error": self.error,
         }

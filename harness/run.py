@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.album import GrowingAlbum
 from harness.cell_pictures import keep_extremes
-from harness.crossing import facts, naming_its_place, shared_images, trained_elsewhere
+from harness.crossing import facts, naming_its_place, trained_elsewhere
+from harness.determinism import deterministic
 from harness.distributed import gather, is_main, main_first, size
 from harness.environment import describe_environment
 from harness.errors import DataError, WeightsError
 from harness.ground_truth import POOL_RULE
 from harness.group_run import GroupRun
 from harness.machine import choose_device, settled
+from harness.overlap import refuse_overlap
 from harness.results import CellResult, Observer, ResultsFolder, RunRecord
 from harness.uncertainty import Uncertainty
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from harness.recipe import Recipe
 
 log = logging.getLogger("salprobe")
+UNCOUNTED = ("tracking", "device", "workers", "batch_size", "compile", "cache", "compare", "plugins", "allow_overlap")
+"""Keys of a recipe that leave a matrix what it is."""
 _SHOWN = 20
 """Skipped images that are named on the terminal; a choice of few observers can leave out thousands."""
 
@@ -46,6 +50,7 @@ class Outcome:
     """Cells by status."""
 
 
+@deterministic()
 def run(plan: Plan, out: Path, progress: Progress, observers: Sequence[Observer] = ()) -> Outcome:
     """Run every cell of a plan and write `<out>/<recipe>/`; raises SalprobeError where nothing can be run.
 
@@ -55,6 +60,7 @@ def run(plan: Plan, out: Path, progress: Progress, observers: Sequence[Observer]
     # what the main process' machine can do goes for all
     plan = dataclasses.replace(plan, recipe=gather(settled(plan.recipe, device))[0])
     train, test = read_splits(plan, progress)
+    overlap = refuse_overlap(train, test, plan.recipe.allow_overlap)
     folder = out.resolve() / plan.recipe.name
     results = ResultsFolder(folder) if is_main() else None
     album = GrowingAlbum(folder, test) if results is not None else None
@@ -66,7 +72,12 @@ def run(plan: Plan, out: Path, progress: Progress, observers: Sequence[Observer]
         recipe=plan.recipe,
         folder=folder,
         matrix_id=matrix_id(plan.recipe, train, test),
-        dataset=about(train, test, sources=(plan.reader.cited, plan.test_reader.cited)),
+        dataset=about(
+            train,
+            test,
+            sources=(plan.reader.cited, plan.test_reader.cited),
+            overlap=overlap.record(plan.recipe.allow_overlap),
+        ),
         environment={**describe_environment(), "processes": size()},
     )
     results.write_record(record)
@@ -147,11 +158,8 @@ class _Journey:
 
 
 def read_splits(plan: Plan, progress: Progress) -> tuple[Dataset, Dataset]:
-    """Training and held-out images; says where they are in part the same. Raises DataError for an empty split."""
-    train, test = read_split(plan, "train", progress), read_split(plan, "test", progress)
-    if shared := shared_images(train, test):
-        progress.say(f"warning: {shared} of the {len(test)} held-out images are training images, too")
-    return train, test
+    """Training and held-out images; raises DataError for an empty split."""
+    return read_split(plan, "train", progress), read_split(plan, "test", progress)
 
 
 def read_split(plan: Plan, split: Split, progress: Progress) -> Dataset:
@@ -183,16 +191,17 @@ def _say_left_out(dataset: Dataset, progress: Progress) -> None:
 
 def matrix_id(recipe: Recipe, *splits: Dataset) -> str:
     """The same for every run of the same recipe on the same data."""
-    how = dict.fromkeys(("tracking", "device", "workers", "batch_size", "compile", "cache", "compare", "plugins"), True)
+    how = dict.fromkeys(UNCOUNTED, True)
     tested: Any = {"cite"} if recipe.crosses else True
     asked = recipe.model_dump(mode="json", exclude={**how, "dataset": {"cite"}, "test_dataset": tested})
     return hashlib.sha256(json.dumps([asked, *(split.digest for split in splits)]).encode()).hexdigest()[:12]
 
 
-def about(*splits: Dataset, sources: Sequence[Source | None]) -> dict[str, Any]:
+def about(
+    *splits: Dataset, sources: Sequence[Source | None] = (None,), overlap: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """The dataset as it is recorded with results, a source for each split; the last split is the one that was scored."""
     train, test = splits[0], splits[-1]
-    shared = shared_images(train, test) if train is not test else 0
     elsewhere = trained_elsewhere(train, test)
     if elsewhere:
         elsewhere["trained_on"]["source"] = _stated(sources[0])
@@ -201,7 +210,6 @@ def about(*splits: Dataset, sources: Sequence[Source | None]) -> dict[str, Any]:
         "synthetic": train.synthetic or test.synthetic,
         "source": _stated(sources[-1]),
         **elsewhere,
-        **({"test_images_trained_on": shared} if shared else {}),
         **{
             split.split: {
                 "images": len(split),
@@ -212,6 +220,7 @@ def about(*splits: Dataset, sources: Sequence[Source | None]) -> dict[str, Any]:
             for split in splits
         },
         "pool_of_other_images": {"images": len(test), "points": len(test.row), "rule": POOL_RULE},
+        **({"overlap": overlap} if overlap else {}),
         "skipped": [{"id": s.id, "file": s.file, "reason": s.reason} for split in splits for s in split.skipped],
     }
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from harness import Context, Trainer, added
+from harness.flags import EDGE, flag
 from harness.moments import Moments
 from harness.normal_equations import CrossValidated, Solve, cross_validate
 from harness.readout import POSITION_TERMS, LinearReadout
@@ -78,5 +79,5 @@ def sweep_info(best: CrossValidated, parameter: str = "alpha", grid: str = "alph
         "cv_error": [e if e < float("inf") else None for e in best.cv_error],
     }
     if best.at_edge:
-        info["warnings"] = [f"{parameter} {best.solution.alpha:g} is at the edge of its grid"]
+        flag(info, EDGE, f"{parameter} {best.solution.alpha:g} is at the edge of its grid")
     return info

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness import Context, Probe, probe
+from harness.flags import EDGE, flag
 from harness.group_penalties import GroupsCrossValidated, cross_validate_groups
 from harness.normal_equations import solver_bytes
 from harness.readout import LinearReadout
@@ -12,7 +13,7 @@ from harness.types import LayerSpec
 from probes._moments import MomentsSettings, MomentsTrainer
 from probes.ridge import ALPHAS
 
-EDGE = 1e-6
+NEAR = 1e-6
 """A chosen penalty is at the edge of the range where it is so near in relative terms."""
 
 
@@ -66,7 +67,7 @@ def search_info(found: GroupsCrossValidated, names: list[str]) -> dict[str, Any]
     best, grid = found.best, found.common.alphas
     low, high = min(grid), max(grid)
     chosen = dict(zip(names, best.alphas, strict=True))
-    edges = [name for name, alpha in chosen.items() if not low * (1 + EDGE) < alpha < high / (1 + EDGE)]
+    edges = [name for name, alpha in chosen.items() if not low * (1 + NEAR) < alpha < high / (1 + NEAR)]
     info: dict[str, Any] = {
         "layer_alphas": chosen,
         "layer_cv_error": best.cv_error,
@@ -74,6 +75,6 @@ def search_info(found: GroupsCrossValidated, names: list[str]) -> dict[str, Any]
         "common_cv_error": min(found.common.cv_error),
         "search": [{"alphas": list(step.alphas), "cv_error": step.cv_error} for step in found.path],
     }
-    if edges:
-        info["warnings"] = [f"{name}: alpha {chosen[name]:g} is at the edge of its range" for name in edges]
+    for name in edges:
+        flag(info, EDGE, f"{name}: alpha {chosen[name]:g} is at the edge of its range")
     return info

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from harness import Context, Probe, probe
+from harness.flags import UNCONVERGED, flag
 from harness.normal_equations import Standardised, solver_bytes
 from harness.readout import LinearReadout
 from probes._coordinate_descent import descend
@@ -72,7 +73,7 @@ class ElasticNetTrainer(MomentsTrainer):
         info |= {"nonzero": used, "nonzero_channels": sum(used.values()), "channels": self.features}
         if path.unfinished:
             words = f"{path.unfinished} fits ended before their tolerance: raise sweeps, or drop the smallest penalties"
-            info.setdefault("warnings", []).append(words)
+            flag(info, UNCONVERGED, words)
         return self.linear(best.solution.weights, best.solution.bias, info)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from torch import Tensor
 
-from harness import Context, Probe, Trainer, probe
+from harness import Context, Probe, Trainer, added, probe
 from harness.readout import Readout
 from harness.rounds import Round
 from harness.types import Batch, Points
@@ -21,9 +21,9 @@ class Observers(Probe):
 
     reads = "gaze"
     bound = "ceiling"
-    added_later = frozenset({"method"})
+    peeks = True
 
-    method: Literal["split-half", "leave-one-out", "spearman-brown"] = "split-half"
+    method: Literal["split-half", "leave-one-out", "spearman-brown"] = added("split-half")
     """split-half: one half of an image's people predicts the other. leave-one-out: the others predict each person, the
     mean over persons; a person's gaze is little to be scored against, so that cc and sim are low. spearman-brown: the
     split-half correlation as it would be of groups as large as all people, 2r / (1 + r) an image; cc alone has it."""

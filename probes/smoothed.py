@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from harness import Batch, Context, Probe, probe
+from harness.flags import EDGE, flag
 from harness.grid import resize
 from harness.moments import TARGETS
 from harness.normal_equations import ridge, ridge_path, solver_bytes
@@ -111,7 +112,7 @@ class SmoothedTrainer(MomentsTrainer):
         info = {**self._whole.info, "sigma": sigma, "sigmas": list(self.settings.sigmas), "sigma_error": errors}
         info |= {"gain": gain, "prior_weight": prior_weight}
         if len(errors) > 1 and sigma == max(self.settings.sigmas):
-            info["warnings"] = [*info.get("warnings", []), f"sigma {sigma:g} is at the edge of its grid"]
+            flag(info, EDGE, f"sigma {sigma:g} is at the edge of its grid")
         weights = {name: gain * weight for name, weight in self._whole.weights.items()}
         bias = gain * self._whole.bias + constant
         prior = prior_weight * self._prior(None)

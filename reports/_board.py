@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ import yaml
 
 from harness.cells import NO_BACKBONE
 from harness.errors import ResultsError, SalprobeError
-from harness.results import RECIPE, interval_columns, read_cells, share_columns
+from harness.flags import UNSCORED, unscored_words
+from harness.overlap import overlap_words
+from harness.results import RECIPE, RUN, interval_columns, read_cells, share_columns
 from reports._pairs import read_tests
 
 NOT_METRICS = {
     *("cell_key", "dataset", "backbone", "weights", "weights_sha256", "layers", "depth", "probe", "seed", "bound"),
-    *("n_images", "n_unscored", "n_constant", "unscored", "warnings", "status", "error"),
+    *("n_images", "n_unscored", "n_constant", "unscored", "warnings", "flags", "status", "error"),
 }
 SHARED = ("time_train_", "time_test_")
 """Time columns of passes that feed all cells of a backbone; every such cell's row has the same value."""
@@ -38,11 +41,15 @@ class Board:
     """The key of the best cell that has a network: baselines and the observers' ceiling do not compete."""
     pairs: list[dict[str, Any]]
     """The paired tests between cells; empty where the run made none."""
+    about: dict[str, Any]
+    """run.json; empty where it cannot be read."""
 
     @property
     def warnings(self) -> list[tuple[str, str]]:
-        """(cell, warning) wherever a finished cell has one."""
-        return [(label(row), row["warnings"]) for row in self.finished if row.get("warnings")]
+        """(cell, warning) wherever a finished cell has one, after what goes for all cells."""
+        overlap = overlap_words(self.about.get("dataset", {}))
+        found = [("every cell", overlap)] if overlap else []
+        return found + [(label(row), words) for row in self.finished for words in _warnings(row)]
 
     @property
     def has_shares(self) -> bool:
@@ -76,7 +83,7 @@ def read_board(folder: Path, by: str | None = None) -> Board:
     dataset = " + ".join(dict.fromkeys(row["dataset"] for row in rows))
     others = [row for row in rows if row["status"] != "finished"]
     name = str(recipe.get("name") or folder.resolve().name)
-    return Board(folder, name, dataset, metrics, by, finished, others, best, read_tests(folder))
+    return Board(folder, name, dataset, metrics, by, finished, others, best, read_tests(folder), read_about(folder))
 
 
 def has_network(row: dict[str, Any]) -> bool:
@@ -122,6 +129,18 @@ def percent(row: dict[str, Any], metric: str | None) -> str:
     return "–" if value is None else str(round(100 * value))
 
 
+def flags(row: dict[str, Any]) -> list[str]:
+    """What the row's numbers are to be doubted for, a word each."""
+    return str(row.get("flags") or (UNSCORED if row["n_unscored"] else "")).split()
+
+
+def _warnings(row: dict[str, Any]) -> Iterator[str]:
+    if row.get("warnings"):
+        yield str(row["warnings"])
+    if row["n_unscored"]:
+        yield unscored_words(json.loads(row["unscored"] or "{}"), row["n_unscored"], row["n_images"])
+
+
 def own_seconds(row: dict[str, Any]) -> float:
     """Fitting and scoring this cell alone, without the passes it shares."""
     return _seconds(row, shared=False)
@@ -159,6 +178,15 @@ def higher_is_better(metric: str) -> bool:
 def _plain(row: dict[Any, Any]) -> dict[str, Any]:
     """The row with None for every missing value."""
     return {str(name): None if value != value else value for name, value in row.items()}
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """run.json of a results folder; empty where it cannot be read."""
+    try:
+        document = json.loads((folder / RUN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def read_recipe(folder: Path) -> dict[str, Any]:

@@ -19,7 +19,9 @@ Test = dict[str, Any]
 
 def compare(study: Study, pairs: Sequence[tuple[Row, Row]], metric: str) -> list[Test | None]:
     """A test of a - b for each pair, None below two images; Holm over the run's pairs, else over these."""
-    stored = [against(study.board.pairs, a["cell_key"], metric).get(b["cell_key"]) for a, b in pairs]
+    firsts = {a["cell_key"] for a, _ in pairs}  # each searches all of the run's pairs
+    known = {key: against(study.board.pairs, key, metric) for key in firsts}
+    stored = [known[a["cell_key"]].get(b["cell_key"]) for a, b in pairs]
     missing = [i for i, test in enumerate(stored) if test is None]
     for i, test in zip(missing, _now(study, [pairs[i] for i in missing], metric), strict=True):
         stored[i] = test

@@ -10,6 +10,7 @@ from harness.results import RECIPE, interval_columns, replace, share_columns
 from reports._board import (
     Board,
     backbone,
+    flags,
     has_network,
     label,
     own_seconds,
@@ -50,6 +51,7 @@ def _rows(name: str, board: Board) -> Iterator[dict[str, Any]]:
             "best": row["cell_key"] == board.best,
             "status": row["status"],
             "note": row["error"] or row["warnings"],
+            "flags": " ".join(flags(row)),
             "cell_key": row["cell_key"],
         }
 

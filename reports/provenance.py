@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from harness.results import RUN
+from harness.overlap import overlap_words
 from reports._board import Board, backbone, has_network
 
 Document = dict[str, Any]
@@ -13,8 +12,7 @@ Document = dict[str, Any]
 
 def facts(board: Board) -> dict[str, str]:
     """What is known of what made these results, by name, for a line of text."""
-    about = read_about(board)
-    dataset, environment = about.get("dataset", {}), about.get("environment", {})
+    dataset, environment = board.about.get("dataset", {}), board.about.get("environment", {})
     source, trained = dataset.get("source") or {}, dataset.get("trained_on", {}).get("source") or {}
     found = {
         "recipe": board.recipe,
@@ -24,8 +22,8 @@ def facts(board: Board) -> dict[str, str]:
         "training data by": trained.get("citation"),
         "licence of the training data": trained.get("licence"),
         "test images": _digest(dataset.get("test", {}).get("digest")),
-        "of them trained on, too": dataset.get("test_images_trained_on"),
         "training images": _digest(dataset.get("train", {}).get("digest")),
+        "overlap": overlap_words(dataset),
         "weights": ", ".join(_weights(board)),
         "versions": ", ".join(f"{name} {v}" for name, v in environment.get("packages", {}).items() if v),
         "python": environment.get("python"),
@@ -47,15 +45,6 @@ def machine(about: Document) -> str:
     cores = f"{environment['cores']} cores" if environment.get("cores") else None
     parts = (environment.get("processor"), cores, environment.get("platform"))
     return ", ".join(str(part) for part in parts if part)
-
-
-def read_about(board: Board) -> Document:
-    """run.json of the board's folder; empty where it cannot be read."""
-    try:
-        document = json.loads((board.folder / RUN).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 def _weights(board: Board) -> list[str]:

@@ -14,7 +14,7 @@ from harness.finished_run import read_results
 from harness.results import MAPS, CellResult, cell_folder
 from harness.small_maps import SmallMaps
 from reports._board import Board, has_network, higher_is_better, read_boards, read_recipe
-from reports.provenance import Document, read_about
+from reports.provenance import Document
 
 Row = dict[str, Any]
 PIXELS, RANDOM = "pixels", "random"
@@ -120,4 +120,4 @@ def _study(name: str, board: Board) -> Study:
         results = {result.key: result for result in read_results(board.folder)}
     except ResultsError:  # without per_image.parquet: what needs single images is left out
         results = {}
-    return Study(name, board, results, read_about(board), read_recipe(board.folder))
+    return Study(name, board, results, board.about, read_recipe(board.folder))

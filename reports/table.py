@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports._board import (
+    flags,
     has_network,
     higher_is_better,
     label,
@@ -50,6 +51,8 @@ class Line:
     best: bool
     role: str
     """ "floor", "ceiling", "baseline" or nothing."""
+    flags: list[str]
+    """What its numbers are to be doubted for."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ def _line(study: Study, row: Row, metrics: Sequence[str], main: int, *, shares: 
         study.name,
         row["cell_key"] == study.board.best,
         _role(study, row),
+        flags(row),
     )
 
 

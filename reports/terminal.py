@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness.flags import MEANING, UNSCORED
 from reports._board import (
     Board,
     backbone,
+    flags,
     has_network,
     label,
     own_seconds,
@@ -78,7 +78,8 @@ def _table(board: Board, console: Console, metrics: list[str], *, narrow: bool, 
     for name in ("cell",) if narrow else ("backbone/weights", "layers", "probe"):
         table.add_column(name, overflow="fold")
     shares = ["range %"] * board.has_shares
-    for name in (*map(str.upper, metrics), *shares, "images", "unscored", "time"):
+    raised = _raised(board)
+    for name in (*map(str.upper, metrics), *shares, "images", "unscored", "time", *["!"] * bool(raised)):
         table.add_column(name, justify="right", no_wrap=True)
     for row in board.finished:
         best, network = row["cell_key"] == board.best, has_network(row)
@@ -89,6 +90,7 @@ def _table(board: Board, console: Console, metrics: list[str], *, narrow: bool, 
         scores = [(score_with_interval if interval and m == board.by else score)(row, m) for m in metrics]
         scores += [percent(row, board.by)] * board.has_shares
         counts = [str(row["n_images"]), str(row["n_unscored"]), clock(own_seconds(row))]
+        counts += ["".join(flag[0] for flag in raised if flag in flags(row))] * bool(raised)
         style = "bold green" if best else None if network else "dim"
         table.add_row(_mark(console) if best else "", *map(escape, texts), *scores, *counts, style=style)
     return table
@@ -108,23 +110,26 @@ def _notes(board: Board, console: Console) -> Iterator[str]:
         yield f"time: a cell's own fitting and scoring; passes that cells share: {passes}"
     for name, scores in by_fold(board):
         yield f"{board.by} fold by fold: {', '.join(scores)} ({escape(name)})"
-    for row in board.finished:
-        if row["n_unscored"]:
-            yield f"[yellow]unscored[/] {escape(label(row))}: {escape(_reasons(row))}"
-    for name, warning in board.warnings:
-        yield f"[yellow]warning[/] {escape(name)}: {escape(warning)}"
-    for (status, reason), cells in _alike(board.others).items():
-        colour = "red" if status == "failed" else "yellow"
+    if raised := _raised(board):
+        yield "!: " + ", ".join(f"{flag[0]} {MEANING.get(flag, flag)}" for flag in raised)
+    told = [("warning", words, name) for name, words in board.warnings]
+    told += [(row["status"], row["error"] or "no reason given", label(row)) for row in board.others]
+    for (kind, words), cells in _alike(told).items():
         named = ", ".join(cells[:NAMED]) + (f" and {len(cells) - NAMED} more" if len(cells) > NAMED else "")
-        yield f"[{colour}]{status}[/] {escape(named)}: {escape(reason)}"
+        yield f"[{'red' if kind == 'failed' else 'yellow'}]{kind}[/] {escape(named)}: {escape(words)}"
 
 
-def _alike(rows: list[dict[str, Any]]) -> dict[tuple[str, str], list[str]]:
-    """Cells that share a status and its reason: a network without weights would say the same of each."""
+def _alike(told: list[tuple[str, str, str]]) -> dict[tuple[str, str], list[str]]:
+    """Cells by what is told of them: a network without weights would say the same of each."""
     found: dict[tuple[str, str], list[str]] = {}
-    for row in rows:
-        found.setdefault((row["status"], row["error"] or "no reason given"), []).append(label(row))
+    for kind, words, name in told:
+        found.setdefault((kind, words), []).append(name)
     return found
+
+
+def _raised(board: Board) -> list[str]:
+    """The flags that some cell has; unscored images have a column of their own."""
+    return sorted({flag for row in board.finished for flag in flags(row)} - {UNSCORED})
 
 
 def _tested(board: Board, best: str) -> Iterator[str]:
@@ -146,15 +151,6 @@ def _tested(board: Board, best: str) -> Iterator[str]:
 
 def _encodable(text: str, console: Console) -> str:
     return text if console.encoding.lower().startswith("utf") else text.replace("−", "-")
-
-
-def _reasons(row: dict[str, Any]) -> str:
-    """ "auc, nss: no fixations (3)": what metrics lack for one reason in as many images stands together."""
-    alike: dict[tuple[str, int], list[str]] = {}
-    for words, count in json.loads(row["unscored"] or "{}").items():
-        metric, _, reason = words.partition(": ")
-        alike.setdefault((reason, count), []).append(metric)
-    return "; ".join(f"{', '.join(metrics)}: {reason} ({count})" for (reason, count), metrics in alike.items())
 
 
 def clock(seconds: float) -> str:

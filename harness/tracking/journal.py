@@ -19,6 +19,7 @@ from harness.tracking.logged_model import log_readout
 from harness.tracking.record import CURVES, Point, data_id, params, points, tags
 from harness.tracking.search import found_runs
 from harness.tracking.store import keep_quiet
+from harness.tracking.turns import own_turn
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -34,8 +35,10 @@ class Journal:
         keep_quiet()
         from mlflow import MlflowClient
 
-        self.run, self.client = run, MlflowClient(uri)
-        self.experiment = open_experiment(self.client, run.recipe.tracking.experiment, uri)
+        self.run, self.uri = run, uri
+        with own_turn(uri):
+            self.client = MlflowClient(uri)
+            self.experiment = open_experiment(self.client, run.recipe.tracking.experiment, uri)
         self._known: dict[str, list[Run]] = defaultdict(list)
         # one search for all runs whose keys may be met, instead of one a cell
         for earlier in found_runs(self.client, self.experiment, f"tags.data = '{data_id(run)}'"):
@@ -51,6 +54,10 @@ class Journal:
 
         A finished run of the same key is brought up to date in place; an unfinished one is replaced.
         """
+        with own_turn(self.uri):
+            return self._record(result)
+
+    def _record(self, result: CellResult) -> str:
         earlier = self._known.pop(result.key, [])
         done = next((run for run in earlier if run.info.status == "FINISHED"), None)
         reused = done if result.status == "finished" else None
@@ -70,13 +77,15 @@ class Journal:
             earlier = self._known.pop(curve.key(self.run), [])
             if any(run.data.tags.get("points") == labels["points"] for run in earlier):
                 continue
-            self._write_curve(curve, labels)
-            self._delete(earlier)
+            with own_turn(self.uri):
+                self._write_curve(curve, labels)
+                self._delete(earlier)
 
     def close(self, status: str) -> None:
         """End the run that a crash or an interrupt left open, if there is one."""
         if self._open:
-            self.client.set_terminated(self._open, status)
+            with own_turn(self.uri):
+                self.client.set_terminated(self._open, status)
             self._open = None
 
     def _labels(self, labels: dict[str, str], reused: Run | None) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from harness.metric_registry import METRICS
 from harness.tracking.search import found_runs
 from harness.tracking.store import keep_quiet
+from harness.tracking.turns import own_turn
 from harness.tracking.views import OURS, TAG, MatrixView
 
 if TYPE_CHECKING:
@@ -36,11 +37,14 @@ def stored_matrices(uri: str) -> list[StoredMatrix]:
     keep_quiet()
     from mlflow import MlflowClient
 
-    client, found = MlflowClient(uri), []
-    for experiment in client.search_experiments():
+    with own_turn(uri):
+        client, found = MlflowClient(uri), []
+        experiments = client.search_experiments()
+    for experiment in experiments:
         mine = [_matrix(experiment, matrix, runs) for matrix, runs in _runs(client, experiment).items()]
         mine = sorted(mine, key=lambda matrix: matrix.view.started, reverse=True)
-        _write_views(client, experiment, [matrix.view for matrix in mine[:SHOWN]])
+        with own_turn(uri):
+            _write_views(client, experiment, [matrix.view for matrix in mine[:SHOWN]])
         found += mine
     return sorted(found, key=lambda matrix: matrix.view.started, reverse=True)
 

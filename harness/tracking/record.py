@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from harness.curves import curve
+from harness.flags import all_flags, unscored_words
+from harness.overlap import overlap_words
 from harness.results import interval_columns, share_columns
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ SYNTHETIC = "**Synthetic** images and gaze: not a measurement of people."
 def tags(run: RunRecord, result: CellResult) -> dict[str, str]:
     """What runs are grouped and filtered by."""
     cell = result.cell
-    warnings = "; ".join(result.info.get("warnings", []))
+    warnings = "; ".join(_warnings(run, result))
     found = {
         **shared_tags(run),
         "kind": "cell",
@@ -46,6 +48,7 @@ def tags(run: RunRecord, result: CellResult) -> dict[str, str]:
         "status": result.status,
         "error": result.error,
         "warnings": warnings,
+        **{f"flag.{name}": "true" for name in all_flags(result.info, result.n_unscored)},
         "mlflow.note.content": _note(run, result, warnings),
     }
     return as_tags(found)
@@ -59,6 +62,7 @@ def shared_tags(run: RunRecord) -> dict[str, str | None]:
         "matrix": run.matrix_id,
         "data": data_id(run),
         "compare": run.recipe.compare,
+        "overlap": str(run.dataset.get("overlap", {}).get("images") or ""),
         "synthetic": str(bool(run.dataset.get("synthetic"))).lower(),
         "salprobe.version": _version(),
         "git_commit": commit,
@@ -142,6 +146,14 @@ def _settings(result: CellResult) -> dict[str, Any]:
     resolved = result.identity.get("probe")
     found = resolved if isinstance(resolved, dict) else dataclasses.asdict(result.cell.probe)  # type: ignore[call-overload]
     return {name: value for name, value in found.items() if name != "name"}
+
+
+def _warnings(run: RunRecord, result: CellResult) -> list[str]:
+    """What the readout says of itself, which images have no score, which were training images."""
+    found = [*map(str, result.info.get("warnings", ())), overlap_words(run.dataset)]
+    if result.n_unscored:
+        found.append(unscored_words(result.unscored, result.n_unscored, result.n_images))
+    return [words for words in found if words]
 
 
 def _note(run: RunRecord, result: CellResult, warnings: str) -> str:

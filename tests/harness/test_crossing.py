@@ -18,6 +18,7 @@ from harness.errors import DataError, RecipeError
 from harness.export import export_cell
 from harness.identity import identity
 from harness.metrics import cc
+from harness.overlap import refuse_overlap
 from harness.plan import make_plan, readers
 from harness.predictor import Predictor
 from harness.progress import Silent
@@ -226,9 +227,10 @@ def test_held_out_images_that_are_trained_on_are_counted(recipe: dict[str, Any])
     """Two readings of one dataset, whose seeded splits overlap."""
     elsewhere = {**recipe["dataset"], "title": "again", "split": {"test": 1.0}}
     train, test = read_splits(make_plan(parse_recipe({**recipe, "test_dataset": elsewhere})), Silent())
-    assert about(train, test)["test_images_trained_on"] == 6
-    usual = read_splits(make_plan(parse_recipe(recipe)), Silent())
-    assert "test_images_trained_on" not in about(*usual)
+    with pytest.raises(DataError, match="6 of 6 held-out images are training images, too"):
+        refuse_overlap(train, test, False)
+    assert len(refuse_overlap(train, test, True)) == 6
+    assert not len(refuse_overlap(*read_splits(make_plan(parse_recipe(recipe)), Silent()), False))
 
 
 def test_each_dataset_has_its_own_choice_of_people(recipe: dict[str, Any]) -> None:
@@ -255,4 +257,4 @@ def test_osie_s_eye_and_mouse(osie640: Path, one: str, other: str) -> None:
     train, test = read_splits(make_plan(parse_recipe(recipe)), Silent())
     assert (len(train), len(test)) == (500, 200)
     assert (train.points_kind, test.points_kind) == (one, other)
-    assert "test_images_trained_on" not in about(train, test)
+    assert not len(refuse_overlap(train, test, False))

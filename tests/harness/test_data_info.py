@@ -16,8 +16,8 @@ from PIL import Image
 
 from harness import data_picture
 from harness.cli import main
-from harness.data.dataset import Dataset
 from harness.data._summary import Spread, centre_bias, summarise
+from harness.data.dataset import Dataset
 from harness.data.folder import Folder
 from harness.data.osie import Osie
 from harness.data.salicon import Salicon

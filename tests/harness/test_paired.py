@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from harness import paired
 from harness.paired import compare_cells, paired_difference, paired_tests
 from harness.per_image import PerImage
 from harness.statistics import bootstrap_interval, holm
@@ -183,6 +184,35 @@ def test_a_large_matrix_has_flips_enough_for_holm() -> None:
     across = frame.difference.abs() > 0.5
     assert (frame.p_holm[across] <= 0.01).all()
     assert (frame.p_holm[~across] > 0.01).all()
+
+
+@given(st.integers(13, 40), st.integers(0, 99), st.floats(0, 4))
+@settings(max_examples=25, deadline=None)
+def test_sparing_flips_changes_no_small_p_value(n: int, seed: int, spread: float) -> None:
+    """Against all flips for all pairs, made one after the other."""
+    columns = np.random.default_rng(seed).normal(np.arange(6) * spread / 6, 1, (n, 6))
+    pairs, flips = list(itertools.combinations(range(6), 2)), 20_000
+    kept = paired._kept(n, np.random.default_rng(3), flips)
+    for (i, j), test in zip(pairs, paired_tests(columns, pairs, 3, flips=flips), strict=True):
+        d = columns[:, i] - columns[:, j]
+        found = np.abs((2 * kept - 1) @ d) >= np.abs(d.sum()) - 1e-9
+        spared, whole = (1 + found[:10_000].sum()) / 10_001, (1 + found.sum()) / (1 + flips)
+        assert test.p_value == pytest.approx(spared if found[:10_000].sum() >= paired.PLAIN else whole, rel=1e-12)
+
+
+def test_flips_in_vain_are_known_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the bound passes over has no flip as extreme, and there is much of it."""
+    columns = np.random.default_rng(1).normal(np.linspace(0, 4, 12), 1, (80, 12))
+    pairs = list(itertools.combinations(range(12), 2))
+    spared = paired_tests(columns, pairs, 2, flips=30_000)
+    drawn: list[int] = []
+    extreme = paired._extreme
+    monkeypatch.setattr(paired, "_extreme", lambda *given: drawn.append(given[2].shape[1]) or extreme(*given))
+    assert paired_tests(columns, pairs, 2, flips=30_000) == spared
+    assert max(drawn) < len(pairs) / 2
+    monkeypatch.setattr(paired, "IN_VAIN", 0)
+    assert paired_tests(columns, pairs, 2, flips=30_000) == spared
+    assert max(drawn) == len(pairs)
 
 
 @pytest.mark.parametrize("keys", [[], ["k0"]])

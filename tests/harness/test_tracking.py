@@ -138,6 +138,21 @@ def test_a_cell_becomes_a_flat_run_that_can_be_filtered(mlflow_store: Path) -> N
     assert [r.info.run_id for r in found] == [logged.info.run_id]
 
 
+def test_what_should_be_doubted_can_be_searched_for(mlflow_store: Path) -> None:
+    run = record(mlflow_store)
+    doubted = finished(run, "k2", info={"warnings": ["alpha 1 is at the edge of its grid"], "flags": ["edge"]})
+    track(run, finished(run, n_unscored=0), doubted)
+    mlflow, (one, *_) = client(mlflow_store), runs(mlflow_store)
+
+    def found(wanted: str) -> list[str]:
+        return [r.data.tags["cell_key"] for r in mlflow.search_runs([one.info.experiment_id], wanted)]
+
+    assert found("tags.`flag.edge` = 'true'") == ["k2"]
+    assert found("tags.`flag.unscored` = 'true'") == ["k2"]
+    assert found("tags.warnings LIKE '%edge of its grid%lack a score%'") == ["k2"]
+    assert found("tags.`flag.unconverged` = 'true'") == []
+
+
 def test_metrics_are_finite_and_curves_are_short(mlflow_store: Path) -> None:
     run = record(mlflow_store)
     track(run, finished(run))

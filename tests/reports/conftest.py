@@ -13,6 +13,7 @@ import pytest
 
 from harness._probe import Context, Probe, Trainer
 from harness.cells import NO_BACKBONE, Cell
+from harness.flags import EDGE, flag
 from harness.metric_registry import METRICS as REGISTRY
 from harness.per_image import PerImage
 from harness.plan import make_plan
@@ -78,7 +79,7 @@ def results_folder(folder: Path, dataset: str = "osie640 (eye)") -> Path:
     results = ResultsFolder(folder)
     results.write_recipe(parse_recipe({"name": "osie", "dataset": "salicon", "probes": ["ridge"]}))
     warned = cell_result("layer4", "ridge", (0.606, 0.872, 1.85, 0.51, 0.83), dataset=dataset)
-    warned.info = {"warnings": ["alpha 100 is at the edge of its grid"]}
+    flag(warned.info, EDGE, "alpha 100 is at the edge of its grid")
     unscored = cell_result("layer2+layer3", "sgd-kl", (0.700, 0.890, 2.40, 0.55, 0.75), dataset=dataset)
     unscored.n_unscored, unscored.unscored = 3, {"nss: no fixation": 3}
     for result in (

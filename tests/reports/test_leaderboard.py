@@ -58,7 +58,9 @@ def test_several_folders_get_a_run_column_and_tell_namesakes_apart(tmp_path: Pat
 
 
 def test_failures_and_warnings_are_in_the_page(osie: Path, tmp_path: Path) -> None:
-    text = write_leaderboard(read_boards([osie]), tmp_path)[1].read_text()
+    csv, page = write_leaderboard(read_boards([osie]), tmp_path)
+    text, flags = page.read_text(), pd.read_csv(csv).set_index(["layers", "probe"])["flags"]
+    assert (flags["layer4", "ridge"], flags["layer2+layer3", "sgd-kl"]) == ("edge", "unscored")
     assert "- resnet50/caffe · layer1 · sgd-mse: failed: FloatingPointError: training diverged [lr]" in text
     assert "- resnet50/caffe · layer4 · ridge: alpha 100 is at the edge of its grid" in text
 

@@ -136,6 +136,8 @@ def test_what_did_not_finish_and_warnings_are_listed(osie: Path, tmp_path: Path)
     assert "failed resnet50/caffe · layer1 · sgd-mse: FloatingPointError: training diverged [lr]" in text
     assert "skipped resnet50/caffe · layer9 · pooled: resnet50 has no layer layer9" in text
     assert "resnet50/caffe · layer4 · ridge: alpha 100 is at the edge of its grid" in text
+    assert "resnet50/caffe · layer4 · ridge edge" in text  # in the leaderboard, too
+    assert "sgd-kl: 3 of 200 images lack a score: nss: no fixation (3)" in text
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from harness.errors import ResultsError
+from harness.flags import UNCONVERGED, flag
 from harness.results import ResultsFolder
 from reports.terminal import clock, print_leaderboard
 from tests.reports.conftest import cell_result
@@ -23,15 +25,15 @@ def printed(folder: Path, width: int) -> str:
 def test_rows_are_whole_and_ranked_by_cc(osie: Path, width: int) -> None:
     lines = printed(osie, width).splitlines()
     assert max(map(len, lines)) <= width
-    rows = [line for line in lines if "200" in line]
+    rows = [line for line in lines if " 3.5 s" in line]
     probes = ("observers", "ridge", "sgd-kl", "ridge", "centre", "uniform")
     scores = ("0.885", "0.710", "0.700", "0.606", "0.315", "–")
     assert len(rows) == len(probes)
     for line, probe, cc in zip(rows, probes, scores, strict=True):
         assert f"{probe} " in line
         assert f" {cc} " in line
-    for line in rows:
-        assert line.rstrip().endswith("3.5 s")
+    for line in rows:  # the warned one is marked
+        assert line.split()[-2:] == (["s", "e"] if " 0.606 " in line else ["3.5", "s"])
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -47,7 +49,27 @@ def test_what_did_not_finish_is_listed_with_its_reason(osie: Path) -> None:
     assert "failed resnet50/caffe · layer1 · sgd-mse: FloatingPointError: training diverged [lr]" in text
     assert "skipped resnet50/caffe · layer9 · pooled: resnet50 has no layer layer9" in text
     assert "warning resnet50/caffe · layer4 · ridge: alpha 100 is at the edge of its grid" in text
-    assert "unscored resnet50/caffe · layer2+layer3 · sgd-kl: nss: no fixation (3)" in text
+    unscored = "3 of 200 images lack a score: nss: no fixation (3)"
+    assert f"warning resnet50/caffe · layer2+layer3 · sgd-kl: {unscored}" in text
+    assert "!: e a parameter was chosen at the edge of its grid" in text
+
+
+def test_what_many_cells_are_warned_of_is_told_once(tmp_path: Path) -> None:
+    results = ResultsFolder(tmp_path / "many")
+    for n in range(50):
+        result = cell_result(f"layer{n}", "sgd-kl", (0.5, 0.8, 1.0, 0.5, 0.7))
+        flag(result.info, UNCONVERGED, "not converged")
+        results.add(result)
+    results.flush()
+    told = [line for line in printed(tmp_path / "many", 120).splitlines() if line.startswith("warning")]
+    assert len(told) == 1
+    assert "and 48 more" in told[0]
+
+
+def test_held_out_images_in_training_are_told_of_every_cell(osie: Path) -> None:
+    overlap = {"images": 3, "allow_overlap": True, "files": []}
+    (osie / "run.json").write_text(json.dumps({"dataset": {"test": {"images": 200}, "overlap": overlap}}))
+    assert "warning every cell: 3 of 200 held-out images are training images, too" in printed(osie, 120)
 
 
 def test_shared_passes_are_not_counted_as_a_cells_own(osie: Path) -> None:

@@ -21,6 +21,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "sgd": [{"epochs": 2}, {"epochs": 2, "loss": "kl"}, {"epochs": 2, "loss": "nll"}],
     "elastic-net": [{}, {"l1_ratio": 1.0}],
     "pooled": [{}, {"solver": "sgd", "epochs": 2}],
+    "oracle": [{}, {"kind": "inverted"}, {"kind": "fixations"}],
     "sklearn": [{"estimator": "sklearn.linear_model.Ridge", "standardise": True}],
 }
 """By default each probe is checked as it comes."""

@@ -15,11 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.data.dataset import Dataset
 from harness.data._annotation_stream import stream_annotations
 from harness.data._splitting import Splitting
 from harness.data.convert import MANIFEST, Conversion, Converted
-from harness.data.dataset import DATASETS, DatasetReader
+from harness.data.dataset import DATASETS, Dataset, DatasetReader
 from harness.data.demo import Demo
 from harness.data.mit1003 import Mit1003
 from harness.data.osie import Osie
