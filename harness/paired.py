@@ -173,7 +173,8 @@ def _extreme(
     difference = flipped[a]
     difference -= flipped[b]
     np.abs(difference, out=difference)
-    return np.count_nonzero(difference >= observed[:, None], axis=1)
+    extreme: Int[NDArray[Any], " pairs"] = np.count_nonzero(difference >= observed[:, None], axis=1)
+    return extreme
 
 
 def _beyond_reach(

@@ -200,7 +200,7 @@ def matrix_id(recipe: Recipe, *splits: Dataset) -> str:
 def about(
     *splits: Dataset, sources: Sequence[Source | None] = (None,), overlap: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The dataset as it is recorded with results, a source for each split; the last split is the one that was scored."""
+    """The dataset as it is recorded with results, a source a split; the last split is the one that was scored."""
     train, test = splits[0], splits[-1]
     elsewhere = trained_elsewhere(train, test)
     if elsewhere:

@@ -57,8 +57,8 @@ def test_every_image_is_scored_in_one_fold_and_pooled_as_it_was_there(out: Path)
         assert cell.cc == pytest.approx(mine.cc.mean(), rel=1e-12)
         assert cell.cc_ci_low <= cell.cc <= cell.cc_ci_high
         for part in parts:
-            key = read_cells(part).set_index("probe").cell_key[cell.probe]
-            there = read_per_image(part).query("cell_key == @key").set_index("image_id").drop(columns="cell_key")
+            key, there = read_cells(part).set_index("probe").cell_key[cell.probe], read_per_image(part)
+            there = there[there.cell_key == key].set_index("image_id")
             pd.testing.assert_frame_equal(mine.loc[there.index, ["cc", "nss"]], there[["cc", "nss"]])
     assert len(read_pairs(out / "mine")) == 3
 
