@@ -173,8 +173,7 @@ def _extreme(
     difference = flipped[a]
     difference -= flipped[b]
     np.abs(difference, out=difference)
-    extreme: Int[NDArray[Any], " pairs"] = np.count_nonzero(difference >= observed[:, None], axis=1)
-    return extreme
+    return np.asarray(np.count_nonzero(difference >= observed[:, None], axis=1))
 
 
 def _beyond_reach(

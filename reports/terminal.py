@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ from reports.folds import by_fold
 
 NAMED = 2
 """Cells that are named where several did not finish for the same reason."""
+NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 NARROW, WIDE = 100, 120
 """Below the first so many characters a row's text columns become one; from the second on there is an interval."""
 
@@ -120,11 +122,18 @@ def _notes(board: Board, console: Console) -> Iterator[str]:
 
 
 def _alike(told: list[tuple[str, str, str]]) -> dict[tuple[str, str], list[str]]:
-    """Cells by what is told of them: a network without weights would say the same of each."""
-    found: dict[tuple[str, str], list[str]] = {}
+    """Cells by what is told of them: a network without weights would say the same of each.
+
+    Warnings that differ in numbers only are told once, with those of the first.
+    """
+    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for kind, words, name in told:
-        found.setdefault((kind, words), []).append(name)
-    return found
+        same = NUMBER.sub("#", words) if kind == "warning" else words
+        found.setdefault((kind, same), []).append((words, name))
+    return {
+        (kind, cells[0][0] + " (the numbers differ)" * (len({words for words, _ in cells}) > 1)): [n for _, n in cells]
+        for (kind, _), cells in found.items()
+    }
 
 
 def _raised(board: Board) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -90,6 +91,12 @@ def panels(number: int, across: int, *, height: float, **how: Any) -> tuple[Figu
     for axis in axes[number:]:
         axis.set_visible(False)
     return figure, axes[:number]
+
+
+def columns_for(handles: Sequence[Artist], most: int) -> int:
+    """How many columns of a legend go into a figure's width, at most `most`."""
+    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
+    return max(1, min(most, int(WIDTH / (0.07 * longest + 0.55))))
 
 
 def key(label: str, colour: str, marker: str = "", line: str = "", *, hollow: bool = False, size: float = 5) -> Line2D:

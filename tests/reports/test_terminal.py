@@ -58,12 +58,13 @@ def test_what_many_cells_are_warned_of_is_told_once(tmp_path: Path) -> None:
     results = ResultsFolder(tmp_path / "many")
     for n in range(50):
         result = cell_result(f"layer{n}", "sgd-kl", (0.5, 0.8, 1.0, 0.5, 0.7))
-        flag(result.info, UNCONVERGED, "not converged")
+        flag(result.info, UNCONVERGED, f"not converged: the loss still fell by {n}%")
         results.add(result)
     results.flush()
     told = [line for line in printed(tmp_path / "many", 120).splitlines() if line.startswith("warning")]
     assert len(told) == 1
-    assert "and 48 more" in told[0]
+    assert "and 48 more: not converged" in told[0]
+    assert "(the numbers differ)" in " ".join(printed(tmp_path / "many", 200).split())
 
 
 def test_held_out_images_in_training_are_told_of_every_cell(osie: Path) -> None:
