@@ -11,12 +11,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from harness import interrupt
 from harness.allocator import keep_pages
-from harness.distributed import is_main, processes, size
-from harness.errors import TrackingError
+from harness.distributed import asked_for, is_main, processes, size
+from harness.errors import ProcessesError, TrackingError
 from harness.export import export_cell
 from harness.machine import choose_device, settled, stream_settings
 from harness.memory import estimate, peak_bytes
+from harness.overwrite import Overwrite
 from harness.plan import Plan, make_plan
 from harness.predictions import EIGHT_BIT
 from harness.progress import Silent, progress_for
@@ -31,21 +33,35 @@ REPORTS: Registry[Callable[..., Any]] = Registry("report", "salprobe.reports")
 OK, CELLS_FAILED = 0, 1
 
 
-def run_recipe(name: str, overrides: Sequence[str], out: Path, plugins: Sequence[Path] = ()) -> int:
+def run_recipe(
+    name: str,
+    overrides: Sequence[str],
+    out: Path,
+    plugins: Sequence[Path] = (),
+    overwrite: Overwrite = Overwrite.MISSING,
+) -> int:
     """Run a recipe, print its leaderboard, return the exit code: non-zero if a cell or the tracking failed.
 
-    Of several processes only the main one speaks.
+    Of several processes only the main one speaks. A signal stops the run where it can go on later.
     """
     keep_pages()
     plan = make_plan(load_recipe(name, overrides, plugins))
-    with processes():
-        if is_main():
-            return _run(plan, out)
-        run(plan, out, Silent())
+    with interrupt.handled(echoes=asked_for()):
+        try:
+            with processes():
+                if is_main():
+                    return _run(plan, out, overwrite)
+                run(plan, out, Silent(), overwrite=overwrite)
+        except interrupt.Interrupted as stop:
+            return stop.exit_code
+        except ProcessesError:
+            if stop := interrupt.arrived():  # to all of them: one was gone before the others had left
+                return stop.exit_code
+            raise
     return OK
 
 
-def _run(plan: Plan, out: Path) -> int:
+def _run(plan: Plan, out: Path, overwrite: Overwrite) -> int:
     console = Console()
     progress = progress_for(console)
     recipe = plan.recipe
@@ -56,8 +72,13 @@ def _run(plan: Plan, out: Path) -> int:
         f"{recipe.name}: {len(plan.cells)} cells, dataset {plan.reader.label}, device {device}, {precision}{together}"
     )
     tracker = MlflowObserver() if recipe.tracking.enabled else None
-    outcome = run(plan, out, progress, [tracker] if tracker else [])
-    REPORTS.get("terminal")(outcome.folder, console)
+    try:
+        outcome = run(plan, out, progress, [tracker] if tracker else [], overwrite)
+    except interrupt.Interrupted as stop:
+        again = "the same command" + (" without --overwrite all" if overwrite is Overwrite.ALL else "")
+        console.print(f"stopped by {stop.name}; {again} goes on from here", style="yellow", highlight=False)
+        raise
+    REPORTS.get("terminal")(outcome.folder, console, outcome.reused)
     console.print(f"results: {outcome.folder}", soft_wrap=True, highlight=False)
     console.print(f"memory: {gib(peak_bytes())} at the peak", highlight=False)
     if tracker and tracker.error is None:

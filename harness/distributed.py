@@ -111,6 +111,15 @@ def gather_to_main(thing: T) -> list[T] | None:
     return found  # type: ignore[return-value]
 
 
+def anybody(*facts: bool) -> list[bool]:
+    """Whether each of them holds in any process."""
+    if size() == 1:
+        return list(facts)
+    found = torch.tensor(facts, dtype=torch.int32)
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return [bool(fact) for fact in found.tolist()]
+
+
 def agree(found: MutableMapping[K, str]) -> None:
     """What one process knows (cell -> its error), all know; where several do, the first one's words count."""
     for theirs in reversed(gather(dict(found))):
@@ -153,6 +162,18 @@ def _all_shapes(mappings: Sequence[MutableMapping[K, Tensor]]) -> list[dict[K, t
         union = {key: shape for of_rank in of_mapping for key, shape in of_rank.items()}
         merged.append(dict(sorted(union.items(), key=lambda item: repr(item[0]))))
     return merged
+
+
+def main_only(do: Callable[[], None]) -> None:
+    """The main process does it; where it raises, all raise the same."""
+    error = None
+    if is_main():
+        try:
+            do()
+        except Exception as caught:
+            error = caught
+    if (theirs := gather(error)[0]) is not None:
+        raise theirs
 
 
 def main_first(do: Callable[[], T]) -> T:

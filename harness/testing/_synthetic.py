@@ -94,9 +94,9 @@ class SyntheticStream(Stream):
     backwards: bool = False
     changed: list[str] = field(default_factory=list)
 
-    def batches(self, epoch: int | None = None, rows: Sequence[int] | None = None) -> Iterator[Batch]:
+    def batches(self, epoch: int | None = None, rows: Sequence[int] | None = None, after: int = -1) -> Iterator[Batch]:
         """As the stream cuts and orders them, or the other way round."""
-        plan = list(super().batches(epoch, rows))
+        plan = list(super().batches(epoch, rows, after))
         for batch in reversed(plan) if self.backwards else plan:
             given, copy = self._with_features(batch), self._with_features(batch)
             yield given

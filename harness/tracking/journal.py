@@ -18,7 +18,7 @@ from harness.tracking.layer_curves import LayerCurve, layer_curves
 from harness.tracking.logged_model import log_readout
 from harness.tracking.record import CURVES, Point, data_id, params, points, tags
 from harness.tracking.search import found_runs
-from harness.tracking.store import keep_quiet
+from harness.tracking.store import keep_quiet, make_store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -34,6 +34,7 @@ class Journal:
         keep_quiet()
         from mlflow import MlflowClient
 
+        make_store(uri)
         self.run, self.client = run, MlflowClient(uri)
         self.experiment = open_experiment(self.client, run.recipe.tracking.experiment, uri)
         self._known: dict[str, list[Run]] = defaultdict(list)
