@@ -55,9 +55,9 @@ def run_recipe(
         except interrupt.Interrupted as stop:
             return stop.exit_code
         except ProcessesError:
-            if stop := interrupt.arrived():  # to all of them: one was gone before the others had left
-                return stop.exit_code
-            raise
+            if (signal := interrupt.arrived()) is None:
+                raise
+            return signal.exit_code  # it came to all of them: one was gone before the others had left
     return OK
 
 

@@ -49,7 +49,7 @@ def processes() -> Iterator[None]:
         yield
         dist.barrier()  # who leaves first would pull the rug from under messages that are still on their way
     except RuntimeError as error:
-        if not _is_loss_of_a_peer(error):
+        if not is_loss_of_a_peer(error):
             raise
         raise ProcessesError("another process of this run has ended; its own error says why") from error
     finally:
@@ -57,9 +57,9 @@ def processes() -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def _is_loss_of_a_peer(error: RuntimeError) -> bool:
+def is_loss_of_a_peer(error: Exception) -> bool:
     """What gloo and NCCL say when they are left alone."""
-    said = str(error)
+    said = str(error) if isinstance(error, RuntimeError) and size() > 1 else ""
     return isinstance(error, dist.DistError) or "gloo" in said.lower() or "NCCL" in said or "closed by peer" in said
 
 

@@ -26,7 +26,7 @@ class EndedCells:
         self._documents = {key: document for key, document in found.items() if document.get("status") == "finished"}
         self.every = set(self._documents)
         """The keys of all of them, early or late."""
-        self.keys = {key for key, document in self._documents.items() if document["ended"] >= since}
+        self.keys = {key for key, document in self._documents.items() if document.get("ended", 0.0) >= since}
         self.met: set[str] = set()
         """Those that the present run has asked for."""
 
@@ -67,7 +67,11 @@ class EndedCells:
             rows = read_cells(self.folder).to_dict("records")
         except ResultsError:
             return []
-        known = [{str(name): value for name, value in row.items()} for row in rows if row["cell_key"] in self.keys]
+        known = [
+            {str(name): None if value != value else value for name, value in row.items()}
+            for row in rows
+            if row["cell_key"] in self.keys
+        ]
         return [row for row in known if self._data(row["cell_key"]) == list(data)]
 
     def left_over(self) -> list[str]:

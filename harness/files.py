@@ -12,7 +12,7 @@ _LEFTOVER = re.compile(r"\..+\.\d+")
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write a file in one step, to stay: neither it nor what was renamed in its folder before is lost with the power."""
+    """Write a file in one step; it, and what was renamed in its folder before, outlasts a loss of power."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
     sync_folder(path.parent)

@@ -46,6 +46,8 @@ class Student:
             with self.watch(phase, stream.device):
                 yield
         except Exception as error:
+            if distributed.is_loss_of_a_peer(error):
+                raise  # the run's end, not this cell's
             self.fail(error)
 
     def fail(self, error: Exception) -> None:
@@ -209,7 +211,7 @@ class Classroom:
             with self.shared_watch[key]("fit", self.stream.device):
                 yield
         except Exception as error:
-            if self.shared[key].collective and distributed.size() > 1:
+            if (self.shared[key].collective and distributed.size() > 1) or distributed.is_loss_of_a_peer(error):
                 raise  # the others wait for this one's part: only the end of the run can tell them
             for student in self._users(key):
                 student.fail(error)
