@@ -27,14 +27,17 @@ class EndedCells:
         self.every = set(self._documents)
         """The keys of all of them, early or late."""
         self.keys = {key for key, document in self._documents.items() if document.get("ended", 0.0) >= since}
-        self.met: set[str] = set()
-        """Those that the present run has asked for."""
+        self.asked: set[str] = set()
+        """The cells, finished or not, that the present run has asked for."""
+        self.reused: set[str] = set()
+        """Those of them that it got."""
 
     def reopen(self, key: str, cell: Cell, identity: dict[str, Any], metrics: Sequence[Metric]) -> CellResult | None:
         """What the run that computed a cell knew of it, but for intervals and shares; None where it must be run.
 
         Means are taken from the scores again, so they are those of a run that has just scored them.
         """
+        self.asked.add(key)
         if key not in self.keys:
             return None
         folder, document = cell_folder(self.folder, key), self._documents[key]
@@ -43,7 +46,7 @@ class EndedCells:
         except (OSError, ValueError):  # somebody damaged it: it is run again
             self.keys.discard(key)
             return None
-        self.met.add(key)
+        self.reused.add(key)
         return CellResult(
             cell,
             key,
@@ -76,7 +79,7 @@ class EndedCells:
 
     def left_over(self) -> list[str]:
         """The labels of those that the present run did not ask for."""
-        return [str(self._about(key).get("label", key)) for key in sorted(self.every - self.met)]
+        return [str(self._about(key).get("label", key)) for key in sorted(self.every - self.asked)]
 
     def _data(self, key: str) -> list[Any]:
         resolved = self._about(key).get("resolved", {})

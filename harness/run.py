@@ -173,8 +173,8 @@ class _Journey:
         for result in ended:
             self.results.add(result)
             outcome.counts[result.status] += 1
-        outcome.reused |= {result.key for result in ended} & self.ended.met
-        if last or any(result.key not in self.ended.met for result in ended):
+        outcome.reused |= {result.key for result in ended} & self.ended.reused
+        if last or any(result.key not in self.ended.reused for result in ended):
             # where weights are missing it is not known whose rows these are
             self.results.flush(() if last and whole else self.others)
             self.results.write_pairs(self.uncertainty.pairs(self.record.recipe.compare))
