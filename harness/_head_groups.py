@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -126,6 +126,31 @@ class Group(ABC):
             run.step_loss.extend(steps)
             run.epoch_loss.append(sum(steps) * self.training.images_per_step / max(images, 1))
         self._curve = []
+
+    def state(self) -> dict[str, Any]:
+        """All that training changes, JSON-able but for tensors."""
+        return {
+            "parameters": [parameter.detach() for parameter in self.parameters],
+            "gradients": [parameter.grad for parameter in self.parameters],
+            "optimiser": self._optimiser.state_dict(),
+            "steps": self._steps,
+            "loss": self._loss,
+            "curve": self._curve,
+            "curves": [(run.step_loss, run.epoch_loss) for run in self.runs],
+        }
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state`; ValueError for a group of other heads."""
+        for parameter, saved, gradient in zip(self.parameters, state["parameters"], state["gradients"], strict=True):
+            if parameter.shape != saved.shape:
+                raise ValueError(f"parameters of {tuple(saved.shape)} for heads of {tuple(parameter.shape)}")
+            parameter.copy_(saved)  # in place: the heads' own weights are views
+            parameter.grad = gradient
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._steps, self._loss, self._curve = state["steps"], state["loss"], list(state["curve"])
+        for run, (steps, epochs) in zip(self.runs, state["curves"], strict=True):
+            run.step_loss, run.epoch_loss = list(steps), list(epochs)
 
     def _start(self, parameters: list[Tensor]) -> None:
         self.parameters = [parameter.requires_grad_() for parameter in parameters]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -38,6 +38,19 @@ class Positions:
         for name, x in maps.items():
             self._columns[name][:, self.filled : self.filled + n] = x[start : start + n].movedim(1, 0)
         self.filled += n
+
+    def state(self) -> dict[str, Any]:
+        """What was added and the room there is, in memory of its own."""
+        return {"images": self.images, "maps": {name: self.map(name).clone() for name in self.sizes}}
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Any]) -> Positions:
+        """The inverse of `state`."""
+        maps: dict[str, Tensor] = {name: x.movedim(0, 1) for name, x in state["maps"].items()}
+        first = next(iter(maps.values()))
+        made = cls(maps, state["images"], first.dtype)
+        made.add(maps, 0, len(first))
+        return made
 
     def map(self, name: str) -> Float[Tensor, "c n h w"]:
         """What was added under this name, image by image."""

@@ -25,6 +25,14 @@ class Consumer(ABC):
     collective: ClassVar[bool] = False
     """It talks to the other processes while it is fed: an error in it ends the whole run."""
 
+    @property
+    def in_step(self) -> bool:
+        """Whether it does so in the present pass: all processes then save their states at the same turns."""
+        return self.collective
+
+    def settle(self, turn: int) -> None:  # noqa: B027 - most consumers talk to nobody
+        """Do what is due before that turn and waits for the other processes; all call it at the same turns."""
+
     @abstractmethod
     def update(self, batch: Batch) -> None:
         """Take one batch of training images. Must not change it."""
@@ -38,7 +46,20 @@ class Consumer(ABC):
 
         With several processes each sees some of the images: before `end_pass` these tensors are added up over all
         processes, in place. A mapping may lack what this process saw no image of; the missing entry is then made.
+
+        They are also what is saved of it, now and then in the middle of a pass too, unless it has a `state`.
         """
+        raise NotImplementedError
+
+    def state(self) -> dict[str, Any] | None:
+        """All that `restore` goes on from: tensors and plain values in dicts and lists; None: `sums` are all of it.
+
+        Asked for between two batches, and at the end of a pass before `end_pass`.
+        """
+        return None
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Be as the consumer was that gave this `state`; `end_pass` was called as often as then."""
         raise NotImplementedError
 
     def expected_bytes(self) -> int:

@@ -15,6 +15,7 @@ from PIL import Image
 from harness.data.images import read_image
 from harness.density import points_to_grid, sigma_for
 from harness.errors import ResultsError
+from harness.files import replace, replacing
 from harness.pictures import PictureRow, contact_sheet, fitted
 from harness.small_maps import LONGEST
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 STIMULI, INDEX = "stimuli", "index.json"
 SIDE = 400
 """Pixels on the longer side of an image as it is kept."""
-JPEG: dict[str, Any] = {"quality": 85}
+JPEG: dict[str, Any] = {"format": "JPEG", "quality": 85}
 EXTREMES = 5
 """Images shown from either end of a ranking."""
 _RECENT = 64
@@ -98,7 +99,7 @@ class GrowingAlbum(Album):
         super().__init__(folder)
         self.dataset = dataset
         self._rows = {int(id_): row for row, id_ in enumerate(dataset.ids)}
-        self._made: dict[int, dict[str, Any]] = {}
+        self._made = self._still_there()
 
     def stimulus(self, image_id: int) -> Stimulus:
         """That image; raises KeyError for one that the dataset lacks, DataError for one that cannot be read."""
@@ -111,12 +112,12 @@ class GrowingAlbum(Album):
     ) -> None:
         """A contact sheet of these images, as a JPEG."""
         rows = list(self.rows(per_image, maps, chosen))
-        contact_sheet(title, rows, synthetic=self.dataset.synthetic).save(path, **JPEG)
+        _save(contact_sheet(title, rows, synthetic=self.dataset.synthetic), path, **JPEG)
 
     def close(self) -> None:
         """Write the index of all images made."""
         if self._made:
-            (self.folder / INDEX).write_text(json.dumps(self._made, indent=1, sort_keys=True), encoding="utf-8")
+            replace(self.folder / INDEX, json.dumps(self._made, indent=1, sort_keys=True).encode())
 
     def _name(self, image_id: int) -> str:
         return str(self._made[image_id]["file"])
@@ -125,19 +126,35 @@ class GrowingAlbum(Album):
         self.folder.mkdir(exist_ok=True)
         file, size = self.dataset.files[row], self.dataset.size(row)
         image = Image.fromarray(read_image(file, image_id).permute(1, 2, 0).numpy())
-        fitted(image, min(SIDE, max(image.size))).save(self.folder / f"{image_id}.jpg", **JPEG)
+        _save(fitted(image, min(SIDE, max(image.size))), self.folder / f"{image_id}.jpg", **JPEG)
         points, longest = self.dataset.points(row), max(size)
         shrink = min(1.0, LONGEST / longest)
         grid = (max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink)))
         density = points_to_grid(points.row, points.col, size, sigma_for(size[0]), grid).numpy()
         scaled = (density / density.max() if density.max() > 0 else density) * 255
-        Image.fromarray(scaled.round().astype(np.uint8)).save(self.folder / f"{image_id}.png")
-        self._made[image_id] = {
-            "file": file.name,
-            "height": size[0],
-            "width": size[1],
-            "points": len(points),
-        }
+        _save(Image.fromarray(scaled.round().astype(np.uint8)), self.folder / f"{image_id}.png", format="PNG")
+        self._made[image_id] = self._entry(row)
+
+    def _entry(self, row: int) -> dict[str, Any]:
+        """What the index says of an image."""
+        height, width = self.dataset.size(row)
+        points = len(self.dataset.points(row))
+        return {"file": self.dataset.files[row].name, "height": height, "width": width, "points": points}
+
+    def _still_there(self) -> dict[int, dict[str, Any]]:
+        """What an earlier run of the same data left: the index is written after the pictures that it names."""
+        try:
+            index = self._index
+        except ResultsError:
+            return {}
+        known = {int(id_): entry for id_, entry in index.items() if int(id_) in self._rows}
+        return {id_: entry for id_, entry in known.items() if entry == self._entry(self._rows[id_])}
+
+
+def _save(image: Image.Image, path: Path, **how: Any) -> None:
+    """In one step; a picture lost with the power can be drawn again."""
+    with replacing(path, sync=False) as temporary:
+        image.save(temporary, **how)
 
 
 def evenly(ids: Sequence[int], n: int) -> list[tuple[int, str]]:

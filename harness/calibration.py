@@ -76,7 +76,7 @@ def calibrate(readouts: Mapping[str, Readout], stream: Stream, progress: Progres
                     del samples[key]
             bar.advance(len(batch))
     agree(failed)
-    found = {}
+    found: dict[str, Calibration] = {}
     for key in readouts:
         fitted = fit(samples[key]) if key not in failed else None
         if fitted is not None:
@@ -84,6 +84,13 @@ def calibrate(readouts: Mapping[str, Readout], stream: Stream, progress: Progres
             found[key] = Calibration(gain, prior_weight, pool)
             readouts[key].info["density"] = found[key].describe(images)
     return found
+
+
+def earlier_calibrations(readouts: Mapping[str, Readout], stream: Stream) -> dict[str, Calibration]:
+    """Those that the readouts' own `info` tells of."""
+    pool = Pool(stream.dataset, stream.device)
+    told = {key: readout.info["density"] for key, readout in readouts.items() if "density" in readout.info}
+    return {key: Calibration(density["gain"], density["prior_weight"], pool) for key, density in told.items()}
 
 
 def calibration_rows(n: int, seed: int) -> list[int]:

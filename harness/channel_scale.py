@@ -45,6 +45,10 @@ class ChannelScale:
         """(sum, sum of squares) a channel and the number of positions, per layer."""
         return self._moments, self._cells
 
+    def restore(self, moments: Mapping[str, Tensor], cells: Mapping[str, Tensor]) -> None:
+        """Go on from what `sums` gave."""
+        self._moments, self._cells, self._of, self._far = dict(moments), dict(cells), {}, {}
+
     def of(self, layer: str) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
         """(mean, 1/std) of a layer's channels, after the pass; 0 for the scale of a dead channel."""
         if layer not in self._of:

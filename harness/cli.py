@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from harness.data_cli import app as data_app
-from harness.errors import SalprobeError
+from harness.errors import INTERRUPTED, SalprobeError
+from harness.overwrite import Overwrite
 
 app = typer.Typer(
     name="salprobe",
@@ -32,7 +33,6 @@ Plugins = Annotated[
     list[Path] | None,
     typer.Option("--plugin", metavar="FILE.py", help="A Python file with probes, backbones, ... of your own; repeat."),
 ]
-INTERRUPTED = 130
 
 
 @app.command("run")
@@ -45,8 +45,12 @@ def run_command(
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print cells, passes and memory; run nothing.")] = False,
     track: Annotated[bool, typer.Option("--track/--no-track", help="Log to MLflow.")] = True,
+    overwrite: Annotated[
+        Overwrite,
+        typer.Option(help="Finished cells of an earlier run: reused, all computed again, or refused."),
+    ] = Overwrite.MISSING,
 ) -> None:
-    """Run a benchmark matrix: train every probe on one stream, score it, log it."""
+    """Run a benchmark matrix: train every probe on one stream, score it, log it. Run again, it goes on."""
     speaks = os.environ.get("RANK", "0") == "0"  # of several processes the main one
     if speaks:
         typer.echo(f"salprobe: {recipe}")  # at once: torch takes seconds to import
@@ -57,7 +61,7 @@ def run_command(
     chosen += [f"device={device}"] if device is not None else []
     chosen += [] if track else ["tracking.enabled=false"]
     if not dry_run:
-        sys.exit(commands.run_recipe(recipe, chosen, out, plugins or []))
+        sys.exit(commands.run_recipe(recipe, chosen, out, plugins or [], overwrite))
     if speaks:
         commands.dry_run(recipe, chosen, plugins or [])
 
@@ -262,6 +266,6 @@ def main() -> None:
         who = f" (process {os.environ['RANK']})" if "RANK" in os.environ else ""
         sys.stderr.write(f"error{who}: {error}\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         sys.stderr.write("interrupted\n")
-        sys.exit(INTERRUPTED)
+        sys.exit(getattr(stop, "exit_code", INTERRUPTED))

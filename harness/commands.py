@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from harness import interrupt
 from harness.allocator import keep_pages
-from harness.distributed import is_main, processes, size
-from harness.errors import TrackingError
+from harness.distributed import asked_for, is_main, processes, size
+from harness.errors import ProcessesError, TrackingError
 from harness.export import export_cell
 from harness.folds import Fold, by_fold, pool
 from harness.machine import choose_device, settled, stream_settings
 from harness.memory import estimate, peak_bytes
 from harness.overlap import refuse_overlap
+from harness.overwrite import Overwrite
 from harness.plan import Plan, make_plan
 from harness.predictions import EIGHT_BIT
 from harness.progress import Silent, progress_for
@@ -35,23 +37,37 @@ OK, CELLS_FAILED = 0, 1
 SELF_CHECK = "self-check"
 
 
-def run_recipe(name: str, overrides: Sequence[str], out: Path, plugins: Sequence[Path] = ()) -> int:
+def run_recipe(
+    name: str,
+    overrides: Sequence[str],
+    out: Path,
+    plugins: Sequence[Path] = (),
+    overwrite: Overwrite = Overwrite.MISSING,
+) -> int:
     """Run a recipe, print its leaderboard, return the exit code: non-zero if a cell or the tracking failed.
 
-    Of several processes only the main one speaks.
+    Of several processes only the main one speaks. A signal stops the run where it can go on later.
     """
     keep_pages()
     recipe = load_recipe(name, overrides, plugins)
     plans = {fold: make_plan(one) for fold, one in by_fold(recipe).items()}
     plan = None if plans else make_plan(recipe)
-    with processes():
-        return _run_folds(recipe, plans, out) if plan is None else _run(plan, out)
+    with interrupt.handled(echoes=asked_for()):
+        try:
+            with processes():
+                return _run_folds(recipe, plans, out, overwrite) if plan is None else _run(plan, out, overwrite)
+        except interrupt.Interrupted as stop:
+            return stop.exit_code
+        except ProcessesError:
+            if (signal := interrupt.arrived()) is None:
+                raise
+            return signal.exit_code  # it came to all of them: one was gone before the others had left
 
 
-def _run_folds(recipe: Recipe, plans: Mapping[int, Plan], out: Path) -> int:
+def _run_folds(recipe: Recipe, plans: Mapping[int, Plan], out: Path, overwrite: Overwrite) -> int:
     """A run after the other, then all of them together; the exit code of the first that was not fine."""
     folds = [Fold(number) for number in plans]
-    codes = [_run(plan, out, [fold]) for fold, plan in zip(folds, plans.values(), strict=True)]
+    codes = [_run(plan, out, overwrite, [fold]) for fold, plan in zip(folds, plans.values(), strict=True)]
     if is_main():
         metrics = next(iter(plans.values())).metrics
         tracker = MlflowObserver() if recipe.tracking.enabled else None
@@ -60,9 +76,9 @@ def _run_folds(recipe: Recipe, plans: Mapping[int, Plan], out: Path) -> int:
     return next((code for code in codes if code != OK), OK)
 
 
-def _run(plan: Plan, out: Path, watching: Sequence[Observer] = ()) -> int:
+def _run(plan: Plan, out: Path, overwrite: Overwrite, watching: Sequence[Observer] = ()) -> int:
     if not is_main():
-        run(plan, out, Silent())
+        run(plan, out, Silent(), overwrite=overwrite)
         return OK
     console = Console()
     progress = progress_for(console)
@@ -74,13 +90,27 @@ def _run(plan: Plan, out: Path, watching: Sequence[Observer] = ()) -> int:
         f"{recipe.name}: {len(plan.cells)} cells, dataset {plan.data_label}, device {device}, {precision}{together}"
     )
     tracker = MlflowObserver() if recipe.tracking.enabled else None
-    outcome = run(plan, out, progress, [*watching, *([tracker] if tracker else [])])
-    return _show(outcome.folder, out, tracker, console, failed=outcome.counts["failed"] > 0)
+    try:
+        outcome = run(plan, out, progress, [*watching, *([tracker] if tracker else [])], overwrite)
+    except interrupt.Interrupted as stop:
+        again = "the same command" + (" without --overwrite all" if overwrite is Overwrite.ALL else "")
+        console.print(f"stopped by {stop.name}; {again} goes on from here", style="yellow", highlight=False)
+        raise
+    failed = outcome.counts["failed"] > 0
+    return _show(outcome.folder, out, tracker, console, failed=failed, reused=outcome.reused)
 
 
-def _show(folder: Path, out: Path, tracker: MlflowObserver | None, console: Console, *, failed: bool) -> int:
+def _show(
+    folder: Path,
+    out: Path,
+    tracker: MlflowObserver | None,
+    console: Console,
+    *,
+    failed: bool,
+    reused: Collection[str] = (),
+) -> int:
     """Print the leaderboard and where everything is; the exit code."""
-    REPORTS.get("terminal")(folder, console)
+    REPORTS.get("terminal")(folder, console, reused)
     console.print(f"results: {folder}", soft_wrap=True, highlight=False)
     console.print(f"memory: {gib(peak_bytes())} at the peak", highlight=False)
     if tracker and tracker.error is None:

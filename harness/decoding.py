@@ -17,6 +17,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from harness.data.images import read_bytes, read_image, resize_image
 from harness.errors import DataError
+from harness.interrupt import ignore as ignore_signals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,6 +60,7 @@ class Decoder:
             collate_fn=_collate,
             pin_memory=self.device.type == "cuda",
             prefetch_factor=PREFETCHED if min(self.workers, len(plan)) else None,
+            worker_init_fn=_start_worker,
         )
         for loaded in loader:
             if isinstance(loaded.pixels, Tensor):
@@ -104,6 +106,10 @@ class _Images(TorchDataset[tuple["Place", "Tensor | DataError"]]):
             return place, _fitted(image, self.dataset, self.targets, place.row)
         except DataError as error:
             return place, error
+
+
+def _start_worker(number: int) -> None:
+    ignore_signals()
 
 
 def _file(dataset: Dataset, row: int) -> tuple[Path, int]:

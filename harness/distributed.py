@@ -49,7 +49,7 @@ def processes() -> Iterator[None]:
         yield
         dist.barrier()  # who leaves first would pull the rug from under messages that are still on their way
     except RuntimeError as error:
-        if not _is_loss_of_a_peer(error):
+        if not is_loss_of_a_peer(error):
             raise
         raise ProcessesError("another process of this run has ended; its own error says why") from error
     finally:
@@ -57,9 +57,9 @@ def processes() -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def _is_loss_of_a_peer(error: RuntimeError) -> bool:
+def is_loss_of_a_peer(error: Exception) -> bool:
     """What gloo and NCCL say when they are left alone."""
-    said = str(error)
+    said = str(error) if isinstance(error, RuntimeError) and size() > 1 else ""
     return isinstance(error, dist.DistError) or "gloo" in said.lower() or "NCCL" in said or "closed by peer" in said
 
 
@@ -111,6 +111,15 @@ def gather_to_main(thing: T) -> list[T] | None:
     return found  # type: ignore[return-value]
 
 
+def anybody(*facts: bool) -> list[bool]:
+    """Whether each of them holds in any process."""
+    if size() == 1:
+        return list(facts)
+    found = torch.tensor(facts, dtype=torch.int32)
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return [bool(fact) for fact in found.tolist()]
+
+
 def agree(found: MutableMapping[K, str]) -> None:
     """What one process knows (cell -> its error), all know; where several do, the first one's words count."""
     for theirs in reversed(gather(dict(found))):
@@ -153,6 +162,18 @@ def _all_shapes(mappings: Sequence[MutableMapping[K, Tensor]]) -> list[dict[K, t
         union = {key: shape for of_rank in of_mapping for key, shape in of_rank.items()}
         merged.append(dict(sorted(union.items(), key=lambda item: repr(item[0]))))
     return merged
+
+
+def main_only(do: Callable[[], None]) -> None:
+    """The main process does it; where it raises, all raise the same."""
+    error = None
+    if is_main():
+        try:
+            do()
+        except Exception as caught:
+            error = caught
+    if (theirs := gather(error)[0]) is not None:
+        raise theirs
 
 
 def main_first(do: Callable[[], T]) -> T:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+INTERRUPTED = 130
+"""The exit code of a command that SIGINT stopped, as shells have it: 128 + the signal's number."""
+
 
 class SalprobeError(Exception):
     """Base of all declared errors: what is wrong, where, and what to do."""
@@ -47,6 +50,12 @@ class ProcessesError(SalprobeError):
     """The processes of a run do not find each other, or one of them is gone."""
 
     exit_code = 9
+
+
+class BusyError(SalprobeError):
+    """Another run is writing into the results folder; names its process."""
+
+    exit_code = 10
 
 
 class MetricInputError(SalprobeError, ValueError):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from harness import interrupt
 from harness.calibration import Calibration
 from harness.distributed import gather_to_main
 from harness.errors import MetricInputError
@@ -27,6 +28,7 @@ from harness.metrics import Metric, Ranks, constant, rank, why_unscored
 from harness.per_image import PerImage
 from harness.readout import Readout
 from harness.rounds import Round, Tally
+from harness.scoring_state import ScoringState
 from harness.small_maps import SmallMaps
 from harness.stream import Stream
 from harness.timing import Stopwatch
@@ -51,6 +53,8 @@ class Scores:
     """Every map, small, for pictures; empty where none were asked for."""
     layer_shares: LayerShares = field(default_factory=LayerShares)
     error: str | None = None
+    broken_metrics: dict[str, str] = field(default_factory=dict)
+    """By name, the error of a metric that raised, in words."""
     watch: Stopwatch = field(default_factory=Stopwatch)
 
     def means(self, metrics: Sequence[Metric]) -> dict[str, float]:
@@ -67,6 +71,7 @@ class Scores:
             maps=self.maps.merged([other.maps for other in others]),
             layer_shares=self.layer_shares.merged([other.layer_shares for other in others]),
             error=next((scores.error for scores in everybody if scores.error is not None), None),
+            broken_metrics=self.broken_metrics,
             watch=self.watch,
         )
 
@@ -79,12 +84,15 @@ def evaluate(
     *,
     calibrations: Mapping[str, Calibration] | None = None,
     keep_maps: bool = False,
+    state: ScoringState | None = None,
 ) -> dict[str, Scores]:
     """Score every readout on every image of the stream; a readout that raises fails alone.
 
     Of several processes each scores its own share; the main one gets everybody's scores, the others only theirs.
-    A metric of log densities is nan for a readout that has neither a density nor a calibration.
+    A metric of log densities is nan for a readout that has neither a density nor a calibration. `state` keeps what is
+    known so far, and says what was known before.
     """
+    state = state or ScoringState()
     fitted, seed = calibrations or {}, stream.settings.seed
     desks = [
         _Desk(key, readout.to(stream.device), fitted.get(key), seed, keep_maps) for key, readout in readouts.items()
@@ -92,8 +100,12 @@ def evaluate(
     if desks:
         pool = Pool(stream.dataset, stream.device)
         workers = torch.get_num_threads() if stream.device.type == "cpu" else 1
-        with progress.phase("evaluating", stream.n_mine) as bar, ThreadPoolExecutor(workers) as threads:
-            for batch in stream.batches():
+        state.restore({desk.key: desk.scores for desk in desks}, stream)
+        phase, pool_of_threads = progress.phase("evaluating", stream.n_mine), ThreadPoolExecutor(workers)
+        with phase as bar, pool_of_threads as threads, interrupt.deferred():
+            if state.turn >= 0:
+                bar.advance(stream.n_until(None, state.turn))
+            for batch in state.batches(stream.batches(after=state.turn)):
                 truth = GroundTruth(batch, batch, pool)
                 truth.prepare({need for metric in metrics for need in metric.needs})
                 _side_by_side(threads, [partial(desk.score, batch, truth, metrics) for desk in desks])
@@ -135,8 +147,6 @@ class _Desk:
     seed: int
     keep_maps: bool
     scores: Scores = field(default_factory=Scores)
-    broken_metrics: dict[str, str] = field(default_factory=dict)
-    """By name, the error in words."""
 
     @torch.inference_mode()
     def score(self, batch: Batch, truth: GroundTruth, metrics: Sequence[Metric]) -> None:
@@ -151,7 +161,9 @@ class _Desk:
                         self._describe(found, maps)
                     own = truth if found.scored is batch else truth.against(found.scored, found.images)
                     values = self._values(maps, found.images, own, metrics)
-                    tally.add(found.images.ids, values, _reasons(maps, own, values, metrics, self.broken_metrics))
+                    tally.add(
+                        found.images.ids, values, _reasons(maps, own, values, metrics, self.scores.broken_metrics)
+                    )
         except Exception as error:
             self.scores.error = f"{type(error).__name__}: {error}"
             log.debug("readout %s failed", self.key, exc_info=error)
@@ -208,9 +220,9 @@ class _Desk:
         return metric.function(maps, *given, **({"ranks": ranks} if metric.shares_ranks else {}))
 
     def _note_broken(self, metric: Metric, error: Exception) -> None:
-        if metric.name not in self.broken_metrics:
+        if metric.name not in self.scores.broken_metrics:
             log.warning("metric %s failed: %s: %s", metric.name, type(error).__name__, error)
-        self.broken_metrics[metric.name] = f"{type(error).__name__}: {error}".replace("; ", ", ")
+        self.scores.broken_metrics[metric.name] = f"{type(error).__name__}: {error}".replace("; ", ", ")
 
     def _log_density(self, maps: Tensor, batch: Batch) -> Tensor | None:
         own = self.readout.log_density(batch)

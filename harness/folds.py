@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness.environment import describe_environment
 from harness.errors import RecipeError
+from harness.files import replace
 from harness.recipe import DatasetEntry, Recipe
-from harness.results import FOLDS, CellResult, Observer, ResultsFolder, RunRecord, replace
+from harness.results import FOLDS, CellResult, Observer, ResultsFolder, RunRecord
 from harness.uncertainty import Uncertainty
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ def pool(
     uncertainty = Uncertainty(metrics, record.dataset["test"]["digest"])
     uncertainty.add(pooled)
     for result in pooled:
+        results.open_cell(result, None)
+        results.close_cell(result)
         results.add(result)
     results.flush()
     results.write_pairs(uncertainty.pairs(recipe.compare))

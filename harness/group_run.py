@@ -1,40 +1,30 @@
-"""The cells of one backbone: load it, train all readouts on one stream, score all readouts on another."""
+"""The cells of one backbone: load it, tell what each cell is, reuse what is finished, run the rest."""
 
 from __future__ import annotations
 
-import logging
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from harness._plugin import as_entry
-from harness.caching import open_cache
-from harness.calibration import calibrate
-from harness.cell_pictures import keep_maps
-from harness.distributed import gather, is_main, main_first
-from harness.evaluation import Scores, evaluate
-from harness.feature_cache import FeatureCache
+from harness.distributed import gather, main_first, size
 from harness.identity import cell_key, identity
-from harness.machine import stream_settings
-from harness.memory import estimate
-from harness.readout import save_readout
+from harness.part_run import PartRun
 from harness.results import CellResult
-from harness.stream import Stream, StreamSettings
-from harness.timing import Stopwatch
-from harness.training import Classroom, Student
-from harness.units import gib
+from harness.unfinished import unfinished_parts
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from harness._backbone import LoadedBackbone
     from harness.album import GrowingAlbum
     from harness.cells import Cell, Group
     from harness.data.dataset import Dataset
+    from harness.ended_cells import EndedCells
     from harness.plan import Plan
     from harness.progress import Progress
     from harness.results import ResultsFolder
-
-log = logging.getLogger("salprobe")
 
 
 @dataclass
@@ -49,10 +39,17 @@ class GroupRun:
     """None in a process that does not write."""
     device: torch.device
     progress: Progress
+    state: Path
+    """Where the state of unfinished work is kept."""
     album: GrowingAlbum | None = None
+    ended: EndedCells | None = None
+    """What earlier runs into the same folder finished; None in a process that does not write."""
 
     def run(self, seen: dict[str, str]) -> list[CellResult]:
-        """All results of the group; `seen` maps the keys of earlier cells to their labels. May raise WeightsError."""
+        """All results of the group; `seen` maps the keys of earlier cells to their labels. May raise WeightsError.
+
+        What is finished in the results folder is reused, what an earlier run was in the middle of is gone on with.
+        """
         ended = [self._result(cell, None, cell.unrun, cell.skip) for cell in self.group.cells if cell.skip]
         if not self.group.runnable:
             return ended
@@ -65,7 +62,12 @@ class GroupRun:
             else:
                 seen[key] = cell.label
                 cells[key] = cell
-        return ended + self._train_and_score(cells, loaded)
+        results = self._reopened(cells, loaded)
+        missing = {key: cell for key, cell in cells.items() if key not in gather(set(results))[0]}
+        for part, work in unfinished_parts(self.state, self._facts(), missing, self.plan.recipe.save_every_s, self.say):
+            group = dataclasses.replace(self.group, cells=tuple(part.values()))
+            results |= PartRun(self, group, loaded, work).run(part)
+        return ended + [results[key] for key in cells if key in results]
 
     def skipped(self, reason: str) -> list[CellResult]:
         """Every cell of the group as a row that says why it was not run."""
@@ -83,77 +85,37 @@ class GroupRun:
         )
         return loaded
 
-    def _train_and_score(self, cells: dict[str, Cell], loaded: LoadedBackbone | None) -> list[CellResult]:
-        recipe = self.plan.recipe
-        watch, scoring_watch = Stopwatch(), Stopwatch()
-        settings = stream_settings(recipe, self.plan.reader, self.device)
-        test_settings = stream_settings(recipe, self.plan.test_reader, self.device)
-        cache = self._cache(settings, loaded)
-        rounding = recipe.cache.precision
-        training = Stream(self.train, settings, self.device, loaded, self.group.layers, cache, rounding, watch)
-        testing = Stream(self.test, test_settings, self.device, loaded, self.group.layers, watch=scoring_watch)
-        for words in dict.fromkeys([training.distortion(), testing.distortion()]):
-            if words:
-                self.progress.say(words)
-        students = Classroom(cells, training, crosses=recipe.crosses).teach(self.progress)
-        readouts = {s.key: s.readout for s in students if s.readout is not None and s.error is None}
-        calibrations = {}
-        if any(metric.scores == "log_density" for metric in self.plan.metrics):
-            calibrations = calibrate(readouts, training, self.progress)
-        if cache is not None:
-            cache.discard()
-        scores = evaluate(
-            readouts,
-            testing,
-            self.plan.metrics,
-            self.progress,
-            calibrations=calibrations,
-            keep_maps=recipe.pictures > 0,
-        )
-        for skipped in gather([*training.skipped.values(), *testing.skipped.values()]):
-            for image in skipped:
-                self.progress.say(f"skipped image {image.id} ({image.file}): {image.reason}")
-        if not is_main():
-            return []
-        phases = {f"train_{k}": v for k, v in watch.seconds.items()}
-        phases |= {f"test_{k}": v for k, v in scoring_watch.seconds.items()}
-        return [self._finished(student, scores.get(student.key), loaded, phases) for student in students]
+    def _reopened(self, cells: dict[str, Cell], loaded: LoadedBackbone | None) -> dict[str, CellResult]:
+        """Those that are finished in the results folder; nothing in a process that does not write."""
+        if self.ended is None:
+            return {}
+        found: dict[str, CellResult] = {}
+        for key, cell in cells.items():
+            identity = self._identity(cell, loaded)
+            if (result := self.ended.reopen(key, cell, identity, self.plan.metrics)) is not None:
+                found[key] = result
+        if found:
+            named = self.group.backbone.label if self.group.backbone is not None else "cells without a network"
+            self.say(f"{named}: {len(found)} of {len(cells)} are finished and reused")
+        return found
 
-    def _cache(self, settings: StreamSettings, loaded: LoadedBackbone | None) -> FeatureCache | None:
-        if loaded is None:
-            return None
-        recipe, layers = self.plan.recipe, self.group.layers
-        peak = estimate(self.group, recipe, self.train, self.test, settings, self.device)
-        self.progress.say(f"memory: about {gib(peak.total)} at the peak, {peak.cache}")
-        cache = open_cache(recipe.cache, peak.cache, layers, self.train, settings, loaded)
-        if cache is not None and cache.complete:
-            self.progress.say("training features: from the kept cache of an earlier run")
-        return cache
+    def say(self, words: str) -> None:
+        """A line on the terminal."""
+        self.progress.say(words)
 
-    def _finished(
-        self, student: Student, scores: Scores | None, loaded: LoadedBackbone | None, phases: dict[str, float]
-    ) -> CellResult:
-        """A cell's result with its files written; phases of the shared passes are the same for the whole group."""
-        error = student.error or (scores.error if scores is not None else None)
-        assert self.results is not None
-        result = self._result(student.cell, loaded, "failed" if error else "finished", error)
-        result.seconds = {**student.watch.seconds, **phases}
-        network = as_entry(self.group.backbone) if self.group.backbone is not None else None
-        folder = self.results.open_cell(result, network, self.train.sizes)
-        if student.readout is not None:
-            if scores is not None and (shares := scores.layer_shares.shares()):
-                student.readout.info["layer_shares"] = shares
-            result.info = student.readout.info
-            save_readout(student.readout, folder)
-        if scores is not None and not error:
-            result.seconds |= scores.watch.seconds
-            result.metrics = scores.means(self.plan.metrics)
-            result.n_images, result.n_unscored = len(scores.per_image), len(scores.per_image.unscored)
-            result.n_constant = scores.n_constant
-            result.unscored, result.per_image = dict(scores.per_image.reasons()), scores.per_image
-            if self.album is not None:
-                keep_maps(result, scores.maps, self.album, self.plan.recipe)
-        return result
+    def _facts(self) -> dict[str, Any]:
+        """What must be the same for the state of an earlier run to be of use, beside the cells' keys."""
+        return {
+            "format": 1,
+            "processes": size(),
+            "device": self.device.type,
+            "batch_size": self.plan.recipe.batch_size,
+            "torch": torch.__version__,
+        }
+
+    def new_result(self, cell: Cell, loaded: LoadedBackbone | None, error: str | None) -> CellResult:
+        """Of a cell that was run; `error` if it failed."""
+        return self._result(cell, loaded, "failed" if error else "finished", error)
 
     def _identity(self, cell: Cell, loaded: LoadedBackbone | None) -> dict[str, Any]:
         return identity(cell, self.plan.recipe, self.train, self.test, loaded, self.plan.metrics)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -88,6 +88,35 @@ class HeadBank(Consumer):
                 {wanted: target[start:stop] for wanted, target in targets.items()},
                 batch.grid,
             )
+
+    @property
+    def in_step(self) -> bool:
+        """In every pass but the first, which only adds up."""
+        return self._epoch > 0
+
+    def settle(self, turn: int) -> None:
+        """Make the steps of the mini-batches that end before that turn."""
+        if self._epoch:
+            self._close(turn)
+
+    def state(self) -> dict[str, Any]:
+        """Scale, weights, gradients, optimisers, curves, and how far the epoch has come."""
+        return {
+            "epoch": self._epoch,
+            "seen": self._seen,
+            "closed": self._closed,
+            "scale": [dict(mapping) for mapping in self.scale.sums()],
+            "groups": [group.state() for group in self._groups],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state`, for a bank with the same heads."""
+        self.scale.restore(*state["scale"])
+        for group, its in zip(self._groups, state["groups"], strict=True):
+            group.restore(its)
+        self._epoch = state["epoch"]
+        self._start_pass()
+        self._seen, self._closed = state["seen"], state["closed"]
 
     def end_pass(self) -> bool:
         """Close the epoch; True while some head has epochs left."""

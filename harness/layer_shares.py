@@ -36,6 +36,14 @@ class LayerShares:
                 joined._covariances[name] += covariance
         return joined
 
+    def covariances(self) -> dict[str, float]:
+        """What was summed so far, by layer."""
+        return dict(self._covariances)
+
+    def restore(self, covariances: Mapping[str, float]) -> None:
+        """Go on from that."""
+        self._covariances = defaultdict(float, covariances)
+
     def shares(self) -> dict[str, float]:
         """By layer; empty where nothing was seen or every map is constant."""
         variance = sum(self._covariances.values())

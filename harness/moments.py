@@ -95,6 +95,20 @@ class Moments(Consumer):
         self._multiply()
         return self._blocks, self._against, self._totals
 
+    def state(self) -> dict[str, Any]:
+        """The sums, and what waits: multiplied now it would be summed in another order."""
+        waiting = None
+        if self._waiting is not None:
+            fold, grid, room = self._waiting
+            waiting = {"fold": fold, "grid": grid, "room": room.state()}
+        return {"blocks": self._blocks, "against": self._against, "totals": self._totals, "waiting": waiting}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state`."""
+        self._blocks, self._against, self._totals = (state[name] for name in ("blocks", "against", "totals"))
+        waiting = state["waiting"]
+        self._waiting = waiting and (waiting["fold"], waiting["grid"], Positions.of_state(waiting["room"]))
+
     def end_pass(self) -> bool:
         """One pass is enough."""
         self._multiply()

@@ -17,10 +17,10 @@ from harness.album import JPEG
 from harness.data.image_files import ImageFile, find_images, shown
 from harness.data.images import BadImageError, read_image
 from harness.errors import DataError, ResultsError, SalprobeError
+from harness.files import replacing
 from harness.pictures import map_picture, overlay
 from harness.predictions import ENCODERS, TOGETHER, MapWriter
 from harness.predictions import FORMATS as WRITERS
-from harness.results import replacing
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
@@ -156,7 +156,7 @@ def _encoded(pixels: UInt8[ndarray, "h w 3"], plane: Float[ndarray, "h w"], want
             raise DataError(f"longer than the {LONGEST_JPEG} pixels of a JPEG; it works with --no-overlay")
         picture = Image.fromarray(pixels)
         buffer = io.BytesIO()
-        overlay(picture, map_picture(plane, picture.size)).save(buffer, "JPEG", **JPEG)
+        overlay(picture, map_picture(plane, picture.size)).save(buffer, **JPEG)
         yield buffer.getvalue()
 
 

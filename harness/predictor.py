@@ -20,7 +20,7 @@ from harness.errors import ResultsError, SalprobeError, UnknownNameError, Weight
 from harness.evaluation import stimulus_maps
 from harness.extraction import Extractor, no_room
 from harness.identity import SCORING_VERSION
-from harness.readout import Readout, load_readout
+from harness.readout import READOUT, TENSORS, Readout, load_readout
 from harness.results import CELL
 from harness.stream import StreamSettings
 from harness.types import Batch, LayerSpec, Points, Size
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from harness._backbone import LoadedBackbone
 
 log = logging.getLogger("salprobe")
-FILES = (CELL, "readout.json", "readout.safetensors")
+FILES = (CELL, READOUT, TENSORS)
 """All that a cell needs to predict, beside its network's weights."""
 _NOBODY = Points(*(np.zeros(0, np.int32) for _ in range(3)))
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from harness.density import blur
 from harness.errors import ResultsError
+from harness.files import replace, replacing
 from harness.grid import resize
 from harness.rounds import Round
 from harness.types import Batch, LayerSpec, Size
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 FORMAT = 1
+READOUT, TENSORS = "readout.json", "readout.safetensors"
 _KINDS: dict[str, type[Readout]] = {}
 
 
@@ -275,15 +277,16 @@ def save_readout(readout: Readout, folder: Path) -> None:
 
     tensors, settings = readout.state()
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, folder / "readout.safetensors")
+    with replacing(folder / TENSORS) as temporary:
+        save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, temporary)
     document = {"format": FORMAT, "kind": readout.kind, "settings": settings, "info": readout.info}
-    (folder / "readout.json").write_text(json.dumps(document, indent=1))
+    replace(folder / READOUT, json.dumps(document, indent=1).encode())
 
 
 def read_info(folder: Path) -> dict[str, Any]:
     """How a saved readout came about; empty where there is none."""
     try:
-        return dict(json.loads((folder / "readout.json").read_text(encoding="utf-8"))["info"])
+        return dict(json.loads((folder / READOUT).read_text(encoding="utf-8"))["info"])
     except (OSError, ValueError, LookupError):
         return {}
 
@@ -293,16 +296,21 @@ def load_readout(folder: Path) -> Readout:
     from safetensors.torch import load_file
 
     try:
-        document = json.loads((folder / "readout.json").read_text())
-        tensors = load_file(folder / "readout.safetensors")
+        document = json.loads((folder / READOUT).read_text())
+        tensors = load_file(folder / TENSORS)
     except (OSError, ValueError) as error:
         raise ResultsError(f"no readable readout in {folder}: {error}") from error
-    known = ", ".join(sorted(_KINDS))
     if document.get("format") != FORMAT or document.get("kind") not in _KINDS:
+        known = ", ".join(sorted(_KINDS))
         raise ResultsError(
-            f"{folder}/readout.json: format {document.get('format')}, kind {document.get('kind')!r}; this version "
+            f"{folder / READOUT}: format {document.get('format')}, kind {document.get('kind')!r}; this version "
             f"reads format {FORMAT} and kinds {known} (load the plugin that defines another kind first)"
         )
-    readout = _KINDS[document["kind"]].from_state(tensors, document["settings"])
-    readout.info = document["info"]
+    return rebuilt(document["kind"], tensors, document["settings"], document["info"])
+
+
+def rebuilt(kind: str, tensors: Mapping[str, Tensor], settings: Mapping[str, Any], info: dict[str, Any]) -> Readout:
+    """A readout from its `kind`, its `state` and its own account; KeyError for a kind that is not loaded."""
+    readout = _KINDS[kind].from_state(tensors, settings)
+    readout.info = info
     return readout

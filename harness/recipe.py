@@ -125,6 +125,8 @@ class Recipe(_Strict):
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """Processes that decode images beside the network; 0 decodes in the main process. `auto`: 1, or 8 for a GPU."""
     cache: Cache = Cache()
+    save_every_s: Annotated[float, Field(ge=0)] = 60.0
+    """Seconds between two saves of a run's unfinished work; less often where saving takes more than 2 % of the time."""
     pictures: Annotated[int, Field(ge=0)] = 6
     """Held-out images on each run's contact sheet."""
     tracking: Tracking = Tracking()

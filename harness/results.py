@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
+import math
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import yaml
 
 from harness.errors import ResultsError
+from harness.files import replace, replacing
 from harness.flags import all_flags
 from harness.per_image import PerImage
 from harness.recipe import Recipe
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow.parquet as pq
 
     from harness.cells import Cell
 
@@ -31,7 +30,7 @@ CELLS, PER_IMAGE, PAIRS = "cells.parquet", "per_image.parquet", "pairs.parquet"
 FOLDS = "folds.parquet"
 """Each cell's means by fold, where a recipe lists several folds."""
 RECIPE, RUN = "recipe.yaml", "run.json"
-CELL, MAPS = "cell.json", "maps.npz"
+CELL, RESULT, MAPS = "cell.json", "result.json", "maps.npz"
 CONTACT_SHEET, BEST_AND_WORST = "contact_sheet.jpg", "best_and_worst.jpg"
 
 
@@ -145,14 +144,14 @@ class Observer(Protocol):
 
 
 class ResultsFolder:
-    """Writes a run's results; each table is replaced in one step, so a reader never sees half of one."""
+    """Writes a run's results; each table is replaced in one step, so a reader never sees half of one.
+
+    A cell's own files come first, and RESULT, by which it has ended, last of them; the tables are made from the files.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._rows: list[dict[str, Any]] = []
-        self._per_image: list[tuple[str, PerImage]] = []
-        self._written = 0
-        """Rows of this run in per_image.parquet."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -167,6 +166,7 @@ class ResultsFolder:
         which the extremes are kept. Files of an earlier run of the same cell are removed.
         """
         result.folder = cell_folder(self.folder, result.key)
+        (result.folder / RESULT).unlink(missing_ok=True)  # first, so that what is half removed has not ended
         shutil.rmtree(result.folder, ignore_errors=True)
         result.folder.mkdir(parents=True)
         document = {**result.names(), "label": result.label, "network": network, "resolved": result.identity}
@@ -174,6 +174,28 @@ class ResultsFolder:
             document["training_sizes"] = [[f(axis) for axis in zip(*sizes, strict=True)] for f in (min, max)]
         replace(result.folder / CELL, json.dumps(document, indent=1, default=list, ensure_ascii=False).encode())
         return result.folder
+
+    def close_cell(self, result: CellResult) -> None:
+        """Write the scores and, once all else is there, RESULT: from now on the cell has ended."""
+        from harness.readout import READOUT
+
+        assert result.folder is not None
+        if len(result.per_image):
+            import pyarrow.parquet as pq
+
+            with replacing(result.folder / PER_IMAGE) as temporary:
+                pq.write_table(result.per_image.table(result.key), temporary)
+        document = {
+            "status": result.status,
+            "error": result.error,
+            "weights": result.weights,
+            "metrics": {name: mean if math.isfinite(mean) else None for name, mean in result.metrics.items()},
+            "n_constant": result.n_constant,
+            "seconds": result.seconds,
+            "info": {} if (result.folder / READOUT).exists() else result.info,
+            "ended": time.time(),
+        }
+        replace(result.folder / RESULT, json.dumps(document, indent=1, default=str).encode())
 
     def write_recipe(self, recipe: Recipe) -> None:
         """The recipe as it was run, overrides included."""
@@ -190,35 +212,31 @@ class ResultsFolder:
         replace(self.folder / RUN, json.dumps(document, indent=1).encode())
 
     def add(self, result: CellResult) -> None:
-        """Take a cell's rows; `flush` writes them."""
+        """Take a cell's row; `flush` writes it, and the scores that `close_cell` wrote."""
         self._rows.append(result.row())
-        self._per_image.append((result.key, result.per_image))
 
-    def flush(self) -> None:
-        """Write both tables with everything added so far; of the larger one only the new rows are in memory."""
+    def flush(self, others: Sequence[dict[str, Any]] = ()) -> None:
+        """Write both tables with everything added so far, and the rows of other cells that have ended."""
         import pandas as pd
 
-        self._append_per_image()
-        replace(self.folder / CELLS, pd.DataFrame(self._rows).to_parquet(index=False))
+        known = {row["cell_key"] for row in self._rows}
+        rows = [*self._rows, *(row for row in others if row["cell_key"] not in known)]
+        self._write_per_image([row["cell_key"] for row in rows])
+        replace(self.folder / CELLS, pd.DataFrame(rows).to_parquet(index=False))
 
-    def _append_per_image(self) -> None:
-        """What is on disk already goes over row group by row group, a cell a group."""
+    def _write_per_image(self, keys: Sequence[str]) -> None:
+        """The cells' own tables one after the other, a cell a row group, one at a time in memory."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        path = self.folder / PER_IMAGE
-        tables = [per_image.table(key) for key, per_image in self._per_image if len(per_image)]
-        if not tables and self._written:
-            return
-        with replacing(path) as temporary, ExitStack() as files:
-            earlier = files.enter_context(_as_written(path, self._written)) if self._written else None
-            schemas = [table.schema for table in tables or [PerImage().table("")]]
-            schema = pa.unify_schemas([*([earlier.schema_arrow] if earlier is not None else []), *schemas])
-            writer = files.enter_context(pq.ParquetWriter(temporary, schema))
-            written = map(earlier.read_row_group, range(earlier.num_row_groups)) if earlier is not None else ()
-            for table in chain(written, tables):
-                writer.write_table(pa.concat_tables([schema.empty_table(), table], promote_options="default"))
-        self._per_image, self._written = [], self._written + sum(map(len, tables))
+        paths = [cell_folder(self.folder, key) / PER_IMAGE for key in keys]
+        paths = [path for path in dict.fromkeys(paths) if path.is_file()]
+        schemas = [pq.read_schema(path) for path in paths] or [PerImage().table("").schema]
+        schema = pa.unify_schemas(schemas)
+        with replacing(self.folder / PER_IMAGE) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+            for path in paths:
+                tables = [schema.empty_table(), pq.read_table(path)]
+                writer.write_table(pa.concat_tables(tables, promote_options="default"))
 
     def write_pairs(self, pairs: pd.DataFrame) -> None:
         """The paired tests between cells, one row a pair."""
@@ -228,39 +246,6 @@ class ResultsFolder:
 def cell_folder(folder: Path, key: str) -> Path:
     """Where a results folder has the files of that cell."""
     return folder / "cells" / key
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write a file in one step."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary neighbour to write into; it takes the file's place (fsync, rename) when it is complete."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _as_written(path: Path, rows: int) -> pq.ParquetFile:
-    """A table to add to; raises ResultsError where it is no longer what this run wrote."""
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(path)
-    except (OSError, ValueError) as error:
-        raise ResultsError(f"cannot read back {path}, which this run wrote: {error}") from error
-    if file.metadata.num_rows != rows:
-        file.close()
-        raise ResultsError(f"somebody else changed {path} during this run; give every run an --out of its own")
-    return file
 
 
 def read_cells(folder: Path) -> pd.DataFrame:

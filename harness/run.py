@@ -6,9 +6,10 @@ import dataclasses
 import hashlib
 import json
 import logging
+import shutil
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,14 +18,19 @@ from harness.album import GrowingAlbum
 from harness.cell_pictures import keep_extremes
 from harness.crossing import facts, naming_its_place, trained_elsewhere
 from harness.determinism import deterministic
-from harness.distributed import gather, is_main, main_first, size
+from harness.distributed import gather, is_main, main_first, main_only, size
+from harness.ended_cells import EndedCells
 from harness.environment import describe_environment
 from harness.errors import DataError, WeightsError
+from harness.files import remove_leftovers
 from harness.ground_truth import POOL_RULE
 from harness.group_run import GroupRun
+from harness.lock import locked
 from harness.machine import choose_device, settled
 from harness.overlap import refuse_overlap
+from harness.overwrite import Overwrite, counts_since, refuse_results
 from harness.results import CellResult, Observer, ResultsFolder, RunRecord
+from harness.snapshots import STATE
 from harness.uncertainty import Uncertainty
 
 if TYPE_CHECKING:
@@ -35,10 +41,23 @@ if TYPE_CHECKING:
     from harness.recipe import Recipe
 
 log = logging.getLogger("salprobe")
-UNCOUNTED = ("tracking", "device", "workers", "batch_size", "compile", "cache", "compare", "plugins", "allow_overlap")
+UNCOUNTED = (
+    "tracking",
+    "device",
+    "workers",
+    "batch_size",
+    "compile",
+    "cache",
+    "compare",
+    "plugins",
+    "allow_overlap",
+    "save_every_s",
+)
 """Keys of a recipe that leave a matrix what it is."""
 _SHOWN = 20
 """Skipped images that are named on the terminal; a choice of few observers can leave out thousands."""
+_NAMED = 3
+"""Cells that are named where several are not asked for any more."""
 
 
 @dataclass
@@ -48,24 +67,54 @@ class Outcome:
     folder: Path
     counts: Counter[str] = field(default_factory=Counter)
     """Cells by status."""
+    reused: set[str] = field(default_factory=set)
+    """The keys of cells that an earlier run had finished."""
 
 
 @deterministic()
-def run(plan: Plan, out: Path, progress: Progress, observers: Sequence[Observer] = ()) -> Outcome:
+def run(
+    plan: Plan,
+    out: Path,
+    progress: Progress,
+    observers: Sequence[Observer] = (),
+    overwrite: Overwrite = Overwrite.MISSING,
+) -> Outcome:
     """Run every cell of a plan and write `<out>/<recipe>/`; raises SalprobeError where nothing can be run.
 
-    Every process of a run calls this; the main one writes and tells the observers.
+    Every process of a run calls this; the main one writes and tells the observers. What an earlier run into the same
+    folder finished is reused, what it left unfinished is gone on with, unless `overwrite` says otherwise. BusyError
+    where another run is writing there.
     """
+    folder = out.resolve() / plan.recipe.name
+    with ExitStack() as held:
+        main_only(lambda: _enter(held, folder, overwrite))
+        return _run(plan, folder, progress, observers, overwrite)
+
+
+def _enter(held: ExitStack, folder: Path, overwrite: Overwrite) -> None:
+    held.enter_context(locked(folder))
+    if overwrite is Overwrite.NEVER:
+        refuse_results(folder)
+    remove_leftovers(folder)
+
+
+def _run(plan: Plan, folder: Path, progress: Progress, observers: Sequence[Observer], overwrite: Overwrite) -> Outcome:
     device = choose_device(plan.recipe.device)
     # what the main process' machine can do goes for all
     plan = dataclasses.replace(plan, recipe=gather(settled(plan.recipe, device))[0])
     train, test = read_splits(plan, progress)
     overlap = refuse_overlap(train, test, plan.recipe.allow_overlap)
-    folder = out.resolve() / plan.recipe.name
+    state = folder / STATE
+    if overwrite is Overwrite.ALL:
+        shutil.rmtree(state, ignore_errors=True)
+        gather(None)  # before anybody keeps a new one
     results = ResultsFolder(folder) if is_main() else None
-    album = GrowingAlbum(folder, test) if results is not None else None
-    groups = [GroupRun(plan, group, train, test, results, device, progress, album) for group in plan.groups]
-    if results is None or album is None:
+    ended = EndedCells(folder, counts_since(state, overwrite)) if is_main() else None
+    album = GrowingAlbum(folder, test) if is_main() else None
+    groups = [
+        GroupRun(plan, group, train, test, results, device, progress, state, album, ended) for group in plan.groups
+    ]
+    if results is None or album is None or ended is None:
         return _help(groups, folder)
     results.write_recipe(plan.recipe)
     record = RunRecord(
@@ -81,7 +130,9 @@ def run(plan: Plan, out: Path, progress: Progress, observers: Sequence[Observer]
         environment={**describe_environment(), "processes": size()},
     )
     results.write_record(record)
-    return _Journey(groups, results, list(observers), record, Uncertainty(plan.metrics, test.digest), album).go()
+    others = ended.rows([train.digest, test.digest])
+    uncertainty = Uncertainty(plan.metrics, test.digest)
+    return _Journey(groups, results, list(observers), record, uncertainty, album, ended, others, progress).go()
 
 
 def _help(groups: Sequence[GroupRun], folder: Path) -> Outcome:
@@ -103,6 +154,10 @@ class _Journey:
     record: RunRecord
     uncertainty: Uncertainty
     album: GrowingAlbum
+    ended: EndedCells
+    others: list[dict[str, Any]]
+    """Rows of cells that earlier runs finished: shown until this one comes to them, then left out or their own."""
+    progress: Progress
 
     def go(self) -> Outcome:
         outcome = Outcome(self.results.folder)
@@ -130,19 +185,38 @@ class _Journey:
                 log.warning("%s", error)
                 no_weights.append(error)
                 ended = group.skipped(str(error))
-            self.uncertainty.add(ended)
-            for result in ended:
-                self.results.add(result)
-                outcome.counts[result.status] += 1
-            self.results.flush()
-            self.album.close()
-            self.results.write_pairs(self.uncertainty.pairs(self.record.recipe.compare))
-            for result in ended:
-                self._tell(result)
+            self._take(ended, outcome, last=group is self.groups[-1], whole=not no_weights)
         self._fill_album()
         backbones = [group for group in self.groups if group.group.backbone is not None]
         if no_weights and len(no_weights) == len(backbones):
             raise no_weights[0]
+
+    def _take(self, ended: Sequence[CellResult], outcome: Outcome, *, last: bool, whole: bool) -> None:
+        """The results of a group, into the tables and to the observers; after the last one nothing is unfinished."""
+        self.uncertainty.add(ended)
+        for result in ended:
+            self.results.add(result)
+            outcome.counts[result.status] += 1
+        outcome.reused |= {result.key for result in ended} & self.ended.reused
+        if last or any(result.key not in self.ended.reused for result in ended):
+            # where weights are missing it is not known whose rows these are
+            self.results.flush(() if last and whole else self.others)
+            self.results.write_pairs(self.uncertainty.pairs(self.record.recipe.compare))
+        self.album.close()
+        if last and whole:
+            self._tidy()
+        for result in ended:
+            self._tell(result)
+
+    def _tidy(self) -> None:
+        """Say what the folder holds beside this recipe's cells; let go of the state."""
+        if gone := self.ended.left_over():
+            named = ", ".join(gone[:_NAMED]) + (f" and {len(gone) - _NAMED} more" if len(gone) > _NAMED else "")
+            self.progress.say(
+                f"{len(gone)} finished cells of {self.results.folder / 'cells'} are not part of this recipe: "
+                f"their files stay, the tables leave them out ({named})"
+            )
+        shutil.rmtree(self.results.folder / STATE, ignore_errors=True)
 
     def _fill_album(self) -> None:
         """For each metric the images that are the extremes of the cell which it ranks first: a report may show them."""

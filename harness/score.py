@@ -19,14 +19,16 @@ from harness.density import SIGMA_AT_480, TRUNCATE
 from harness.environment import describe_environment
 from harness.errors import DataError, ResultsError, UnknownNameError
 from harness.evaluation import Scores, evaluate
+from harness.files import replace
 from harness.identity import SCORING_VERSION, cell_key
+from harness.lock import locked
 from harness.machine import choose_device, stream_settings
 from harness.metric_registry import METRICS
 from harness.metrics import Metric
 from harness.plan import Plan, readers
 from harness.predictions import Checked, Found, StoredReadout, check_maps, find_maps
 from harness.recipe import load_recipe, override_key, parse_recipe, recipe_names
-from harness.results import RECIPE, CellResult, ResultsFolder, RunRecord, replace
+from harness.results import RECIPE, CellResult, ResultsFolder, RunRecord
 from harness.run import about, matrix_id, read_split
 from harness.stream import Stream
 from harness.uncertainty import Uncertainty
@@ -78,7 +80,11 @@ class Scoring:
 
     def run(self, out: Path, progress: Progress) -> tuple[CellResult, Path]:
         """Score the maps; the result and its folder `<out>/<label>`. Raises DataError for maps that cannot be used."""
-        results = self._folder(out)
+        folder = self._folder(out)
+        with locked(folder):
+            return self._run(ResultsFolder(folder), progress)
+
+    def _run(self, results: ResultsFolder, progress: Progress) -> tuple[CellResult, Path]:
         device = choose_device(self.plan.recipe.device)
         test = read_split(self.plan, "test", progress)
         found, checked = self._take(test, progress)
@@ -105,6 +111,7 @@ class Scoring:
             if len(scores.maps):
                 keep_extremes(result, self.metrics, album)
             album.close()
+        results.close_cell(result)
         results.add(result)
         results.flush()
         record = {"maps": str(self.predictions), "identity": result.identity, "environment": environment}
@@ -120,11 +127,11 @@ class Scoring:
         document |= {"metrics": names, "probes": [NO_BACKBONE]}
         return parse_recipe(document | {"compare": asked.compare if asked.compare in names else ""})
 
-    def _folder(self, out: Path) -> ResultsFolder:
+    def _folder(self, out: Path) -> Path:
         folder = out.resolve() / (re.sub(r"[^\w.-]+", "-", self.label).strip(".-") or "maps")
         if (folder / RECIPE).exists() and not (folder / SCORE).exists():
             raise ResultsError(f"{folder} is the folder of a run; choose another --name or --out")
-        return ResultsFolder(folder)
+        return folder
 
     def _take(self, test: Dataset, progress: Progress) -> tuple[Found, Checked]:
         """Find and check every map before anything is scored."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import ResultsError
+from harness.files import replacing
 from harness.grid import resize
 
 if TYPE_CHECKING:
@@ -69,21 +70,26 @@ class SmallMaps:
 
     def save(self, path: Path) -> None:
         """Write `arrays` as a compressed .npz."""
-        np.savez_compressed(path, **self.arrays())
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **self.arrays())
 
     @classmethod
     def load(cls, path: Path) -> SmallMaps:
         """Read what `save` wrote; raises ResultsError."""
-        loaded = cls()
         try:
             with np.load(path, allow_pickle=False) as file:
-                for name in file.files:
-                    if name.startswith("ids_"):
-                        maps = file[f"maps_{name.removeprefix('ids_')}"]
-                        loaded._parts.append((tuple(map(int, file[name])), maps))
+                return cls.of_arrays(file)
         except (OSError, ValueError, LookupError) as error:
             raise ResultsError(f"no readable maps in {path}: {error}") from error
-        return loaded
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, Any]) -> SmallMaps:
+        """The inverse of `arrays`."""
+        made = cls()
+        for name in arrays:
+            if name.startswith("ids_"):
+                made._parts.append((tuple(map(int, arrays[name])), arrays[f"maps_{name.removeprefix('ids_')}"]))
+        return made
 
     @cached_property
     def _places(self) -> dict[int, tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from harness._backbone import LoadedBackbone
+    from harness.progress import Progress
 
 log = logging.getLogger("salprobe")
 
@@ -81,6 +83,8 @@ class Stream:
     """What features are rounded to, whether a cache keeps them or not, so that numbers do not depend on its room."""
     watch: Stopwatch = field(default_factory=Stopwatch)
     skipped: dict[int, Skipped] = field(default_factory=dict)
+    at_once: dict[int | None, dict[Size, int]] = field(default_factory=dict)
+    """By epoch, how many images of a size made a batch: a pass that goes on is cut as it was before."""
 
     def __post_init__(self) -> None:
         self.folds = assign_folds([int(i) for i in self.dataset.ids], self.settings.folds, self.settings.seed)
@@ -108,12 +112,13 @@ class Stream:
                 )
         return None
 
-    def batches(self, epoch: int | None = None, rows: Sequence[int] | None = None) -> Iterator[Batch]:
+    def batches(self, epoch: int | None = None, rows: Sequence[int] | None = None, after: int = -1) -> Iterator[Batch]:
         """One pass, over all images or over some rows. Every batch holds images of one size and one fold.
 
-        The order is seeded by `epoch`; `epoch=None` keeps the dataset's order as far as sizes allow.
+        The order is seeded by `epoch`; `epoch=None` keeps the dataset's order as far as sizes allow. Only what comes
+        `after` that turn is read, in the batches of the whole pass.
         """
-        plan = my_batches(self._blocks(epoch, rows), self._batch_size)
+        plan = self._plan(epoch, rows, after)
         if self.backbone is None:
             yield from (self._batch(places, {}) for places in plan)
         elif self.cache is not None and self._serves(self.cache, plan):
@@ -121,9 +126,47 @@ class Stream:
         else:
             yield from self._through_backbone(plan, self.cache if rows is None else None)
 
+    def refill(self, progress: Progress) -> None:
+        """Read again what a first pass put into a cache that went with its process, in the batches of that pass."""
+        cache = self.cache
+        if self.backbone is None or cache is None or cache.complete or cache.given_up:
+            return
+        plan = [places for places in self._plan(0) if any(self._lacks(place.row) for place in places)]
+        phase = progress.phase("features of the first pass again", sum(map(len, plan)))
+        with phase as bar, closing(self._through_backbone(plan, cache)) as batches:  # type: ignore[type-var]
+            for batch in batches:
+                bar.advance(len(batch))
+        cache.close()
+
+    def block_ends(self, epoch: int) -> list[int]:
+        """The turns at which a block of a pass is over."""
+        return [block[-1].turn + 1 for block in self._blocks(epoch)]
+
+    def n_until(self, epoch: int | None, turn: int) -> int:
+        """How many of this process' images come up to that turn of a pass."""
+        places = (place for block in self._blocks(epoch) for place in block)
+        return sum(place.turn <= turn and is_mine(place.row) for place in places)
+
     def ids_of_a_pass(self) -> list[int]:
         """All images in the order of `batches()` where one process reads them all."""
         return [int(self.dataset.ids[place.row]) for block in self._blocks() for place in block]
+
+    def _plan(self, epoch: int | None = None, rows: Sequence[int] | None = None, after: int = -1) -> list[list[Place]]:
+        at_once = self.at_once.setdefault(epoch, {}) if rows is None else {}
+
+        def batch_size(row: int) -> int:
+            size = self.dataset.size(row)
+            if size not in at_once:
+                at_once[size] = self._batch_size(row)
+            return at_once[size]
+
+        plan = my_batches(self._blocks(epoch, rows), batch_size)
+        left = ([place for place in places if place.turn > after] for places in plan)
+        return [places for places in left if places]
+
+    def _lacks(self, row: int) -> bool:
+        """Whether the cache was made for that image and does not have it."""
+        return self.cache is not None and self.cache.takes(row) and row not in self.cache and row not in self.skipped
 
     def _blocks(self, epoch: int | None = None, rows: Sequence[int] | None = None) -> list[list[Place]]:
         chosen = range(len(self.dataset)) if rows is None else rows
@@ -163,7 +206,8 @@ class Stream:
                 if cache is not None:
                     _put(cache, places, features)
                 yield self._batch(places, features)
-        if cache is not None:
+        # what a pass that went on did not read is not there: `refill` reads it when it is wanted
+        if cache is not None and not any(map(self._lacks, range(len(self.dataset)))):
             cache.close()
 
     @cached_property

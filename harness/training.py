@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from harness import distributed
+from harness import distributed, interrupt
 from harness._probe import Consumer, Context, Trainer
 from harness.callable_readout import as_readout
 from harness.errors import PluginError
 from harness.readout import Readout
 from harness.stream import Stream
 from harness.timing import Stopwatch
+from harness.training_state import TrainingState, shared_name
 
 if TYPE_CHECKING:
     from harness.cells import Cell
@@ -45,6 +46,8 @@ class Student:
             with self.watch(phase, stream.device):
                 yield
         except Exception as error:
+            if distributed.is_loss_of_a_peer(error):
+                raise  # the run's end, not this cell's
             self.fail(error)
 
     def fail(self, error: Exception) -> None:
@@ -65,6 +68,8 @@ class Classroom:
         for student in self.students:
             with student.blamed("fit", stream):
                 student.trainer = student.cell.probe.trainer(self._context(student))
+        self._waiting = [student.key for student in self.students if student.cell.probe.passes() > 0]
+        self._shared_fed = list(self.shared)
 
     def expected_bytes(self) -> int:
         """Memory that trainers and shared work will hold while they are fed."""
@@ -76,46 +81,88 @@ class Classroom:
         trainers = [student.trainer for student in self.students if student.trainer is not None]
         return max((_promised(trainer.solving_bytes) for trainer in trainers), default=0)
 
-    def teach(self, progress: Progress) -> list[Student]:
-        """Run as many passes as are asked for, then collect every readout."""
-        waiting = [student.key for student in self.students if student.cell.probe.passes() > 0]
-        shared = list(self.shared)
-        while self._learning(waiting) or shared:
-            name = "training" if self.passes == 0 else f"training, pass {self.passes + 1}"
-            with progress.phase(name, self.stream.n_mine) as bar:
-                for batch in self.stream.batches(epoch=self.passes):
-                    for key in shared:
-                        if self._users(key):
-                            with self._blaming_users(key):
-                                self.shared[key].update(batch)
-                    for student in self._learning(waiting):
-                        assert student.trainer is not None
-                        with student.blamed("fit", self.stream):
-                            student.trainer.update(batch)
-                    bar.advance(len(batch))
-            self.passes += 1
-            self._add_up(waiting, shared)
-            waiting, shared = self._end_pass(waiting, shared)
+    def teach(self, progress: Progress, state: TrainingState | None = None) -> list[Student]:
+        """Run as many passes as are asked for, then collect every readout; a restored `state` is gone on from."""
+        state = state or TrainingState(self, None)
+        while self._learning() or self._shared_fed:
+            self._pass(progress, state)
+            state.before_adding_up()
+            self._add_up()
+            state.pass_over()
+            self.end_pass()
         self._collect(progress)
         return self.students
 
-    def _learning(self, waiting: Sequence[str]) -> list[Student]:
-        return [student for student in self.students if student.key in waiting and student.error is None]
+    def end_pass(self) -> None:
+        """Ask everybody who was fed whether there is to be another pass."""
+        again: list[str] = []
+        for student in self._learning():
+            assert student.trainer is not None
+            with student.blamed("fit", self.stream):
+                if student.trainer.end_pass():
+                    again.append(student.key)
+        shared_again: list[Hashable] = []
+        for key in self._shared_fed:
+            with self._blaming_users(key):
+                if self._users(key) and self.shared[key].end_pass():
+                    shared_again.append(key)
+        self._waiting, self._shared_fed = again, shared_again
+        self.passes += 1
 
-    def _add_up(self, waiting: Sequence[str], shared: Sequence[Hashable]) -> None:
+    def fed(self) -> Iterator[tuple[str, Consumer]]:
+        """Everything that gets the batches of the present pass, by name."""
+        yield from ((shared_name(key), self.shared[key]) for key in self._shared_fed)
+        yield from ((f"cell {s.key}", s.trainer) for s in self._learning() if s.trainer is not None)
+
+    def needs(self, student: Student) -> set[str]:
+        """The names of what it is made of, as far as that is fed in the present pass."""
+        own = {f"cell {student.key}", *map(shared_name, student.shared)}
+        return own & {name for name, _ in self.fed()}
+
+    def watches(self) -> Iterator[tuple[str, Stopwatch]]:
+        """What the work has taken so far, by name."""
+        yield from ((shared_name(key), self.shared_watch[key]) for key in self.shared)
+        yield from ((f"cell {student.key}", student.watch) for student in self.students)
+
+    def in_step(self) -> list[Consumer]:
+        """What talks to the other processes while it is fed in the present pass."""
+        return [self.shared[key] for key in self._shared_fed if self.shared[key].in_step and self._users(key)]
+
+    def _pass(self, progress: Progress, state: TrainingState) -> None:
+        if self.passes:
+            self.stream.refill(progress)
+        name = "training" if self.passes == 0 else f"training, pass {self.passes + 1}"
+        with progress.phase(name, self.stream.n_mine) as bar, interrupt.deferred():
+            if state.turn >= 0:
+                bar.advance(self.stream.n_until(self.passes, state.turn))
+            for batch in state.batches(self.stream.batches(epoch=self.passes, after=state.turn)):
+                for key in self._shared_fed:
+                    if self._users(key):
+                        with self._blaming_users(key):
+                            self.shared[key].update(batch)
+                for student in self._learning():
+                    assert student.trainer is not None
+                    with student.blamed("fit", self.stream):
+                        student.trainer.update(batch)
+                bar.advance(len(batch))
+
+    def _learning(self) -> list[Student]:
+        return [student for student in self.students if student.key in self._waiting and student.error is None]
+
+    def _add_up(self) -> None:
         """What the processes summed over their own images becomes the sum over all; a cell failed by one has failed."""
         if distributed.size() == 1:
             return
         # first those for which others may be waiting in the middle of their pass
-        collective = [key for key in shared if self.shared[key].collective]
+        collective = [key for key in self._shared_fed if self.shared[key].collective]
         for key in collective:
             _add_up(self.shared[key], self.stream)
         self._agree()
-        for key in shared:
+        for key in self._shared_fed:
             if self._users(key) and key not in collective:
                 with self._blaming_users(key):
                     _add_up(self.shared[key], self.stream)
-        for student in self._learning(waiting):
+        for student in self._learning():
             assert student.trainer is not None
             with student.blamed("fit", self.stream):
                 _add_up(student.trainer, self.stream)
@@ -125,20 +172,6 @@ class Classroom:
         distributed.agree(errors)
         for student in self.students:
             student.error = errors.get(student.key)
-
-    def _end_pass(self, waiting: Sequence[str], shared: Sequence[Hashable]) -> tuple[list[str], list[Hashable]]:
-        again: list[str] = []
-        for student in self._learning(waiting):
-            assert student.trainer is not None
-            with student.blamed("fit", self.stream):
-                if student.trainer.end_pass():
-                    again.append(student.key)
-        shared_again: list[Hashable] = []
-        for key in shared:
-            with self._blaming_users(key):
-                if self._users(key) and self.shared[key].end_pass():
-                    shared_again.append(key)
-        return again, shared_again
 
     def _collect(self, progress: Progress) -> None:
         """Every readout; of several processes each solves some of the cells and hands them to the others."""
@@ -178,7 +211,7 @@ class Classroom:
             with self.shared_watch[key]("fit", self.stream.device):
                 yield
         except Exception as error:
-            if self.shared[key].collective and distributed.size() > 1:
+            if (self.shared[key].collective and distributed.size() > 1) or distributed.is_loss_of_a_peer(error):
                 raise  # the others wait for this one's part: only the end of the run can tell them
             for student in self._users(key):
                 student.fail(error)

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.results import RECIPE, interval_columns, replace, share_columns
+from harness.files import replace
+from harness.results import RECIPE, interval_columns, share_columns
 from reports._board import (
     Board,
     backbone,

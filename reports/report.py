@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.results import CELLS, RECIPE, replace
+from harness.files import replace
+from harness.results import CELLS, RECIPE
 from reports._board import label
 from reports.answer import answer, comparability, head_to_head
 from reports.figures import KINDS, draw, save, style

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from rich import box
@@ -36,8 +36,11 @@ NARROW, WIDE = 100, 120
 """Below the first so many characters a row's text columns become one; from the second on there is an interval."""
 
 
-def print_leaderboard(folder: Path, console: Console | None = None) -> None:
-    """Print a results folder: ranked cells, then what failed, was skipped or deserves a warning."""
+def print_leaderboard(folder: Path, console: Console | None = None, reused: Collection[str] = frozenset()) -> None:
+    """Print a results folder: ranked cells, then what failed, was skipped or deserves a warning.
+
+    `reused` are the keys of cells that this run did not compute.
+    """
     console = console or Console()
     board = read_board(folder)
     colour = "bold yellow" if "synthetic" in board.dataset else "bold"
@@ -45,7 +48,7 @@ def print_leaderboard(folder: Path, console: Console | None = None) -> None:
     where = f" with {escape(networks[0])}" if len(networks) == 1 else ""
     console.print(f"\n[bold]{escape(board.recipe)}[/] on [{colour}]{escape(board.dataset)}[/]{where}", highlight=False)
     if board.finished:
-        table, left_out = _widest_that_fits(board, console)
+        table, left_out = _widest_that_fits(board, console, reused)
         console.print(table)
         if left_out:
             console.print(f"no room for {escape(', '.join(map(str.upper, left_out)))}", highlight=False)
@@ -53,11 +56,11 @@ def print_leaderboard(folder: Path, console: Console | None = None) -> None:
         console.print(line, highlight=False)
 
 
-def _widest_that_fits(board: Board, console: Console) -> tuple[Table, list[str]]:
+def _widest_that_fits(board: Board, console: Console, reused: Collection[str]) -> tuple[Table, list[str]]:
     """The table with as much as goes into the console unbroken, and the metrics for which there is no room."""
     unlimited = console.options.update(max_width=sys.maxsize)
     for metrics, narrow, interval in _layouts(board, console.width):
-        table = _table(board, console, metrics, narrow=narrow, interval=interval)
+        table = _table(board, console, metrics, narrow=narrow, interval=interval, reused=reused)
         if console.measure(table, options=unlimited).maximum <= console.width:
             break
     return table, [metric for metric in board.metrics if metric not in metrics]
@@ -73,15 +76,17 @@ def _layouts(board: Board, width: int) -> Iterator[tuple[list[str], bool, bool]]
         yield [metric for metric in board.metrics if metric not in others[n:]], True, False
 
 
-def _table(board: Board, console: Console, metrics: list[str], *, narrow: bool, interval: bool) -> Table:
+def _table(
+    board: Board, console: Console, metrics: list[str], *, narrow: bool, interval: bool, reused: Collection[str]
+) -> Table:
     several = len(_networks(board)) > 1
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0 if narrow else 1, 0, 0), header_style="bold")
     table.add_column("")
     for name in ("cell",) if narrow else ("backbone/weights", "layers", "probe"):
         table.add_column(name, overflow="fold")
     shares = ["range %"] * board.has_shares
-    raised = _raised(board)
-    for name in (*map(str.upper, metrics), *shares, "images", "unscored", "time", *["!"] * bool(raised)):
+    raised, marks = _raised(board), [""] * bool(reused)
+    for name in (*map(str.upper, metrics), *shares, "images", "unscored", "time", *["!"] * bool(raised), *marks):
         table.add_column(name, justify="right", no_wrap=True)
     for row in board.finished:
         best, network = row["cell_key"] == board.best, has_network(row)
@@ -93,6 +98,7 @@ def _table(board: Board, console: Console, metrics: list[str], *, narrow: bool, 
         scores += [percent(row, board.by)] * board.has_shares
         counts = [str(row["n_images"]), str(row["n_unscored"]), clock(own_seconds(row))]
         counts += ["".join(flag[0] for flag in raised if flag in flags(row))] * bool(raised)
+        counts += ["reused" if row["cell_key"] in reused else ""] * bool(reused)
         style = "bold green" if best else None if network else "dim"
         table.add_row(_mark(console) if best else "", *map(escape, texts), *scores, *counts, style=style)
     return table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from harness._probe import PROBES, Probe
 from harness.readout import load_readout, save_readout
+from harness.snapshots import Snapshots
 from harness.testing._checks import (
     TOLERANCE,
     Check,
@@ -29,7 +31,8 @@ from harness.testing._checks import (
 )
 from harness.testing._documented import require_documented
 from harness.testing._processes import job_for, train_in_processes
-from harness.testing._synthetic import IMAGES, Trained, joined, maps_of, stream, train
+from harness.testing._synthetic import IMAGES, StoppedError, Trained, joined, maps_of, stream, train
+from harness.training_state import cells_in
 from harness.types import Points
 
 
@@ -176,6 +179,21 @@ def saved_and_loaded(case: ProbeCase) -> None:
     require(far <= 1e-5, words)
 
 
+def goes_on_where_it_was_stopped(case: ProbeCase) -> None:
+    """Stopped in the middle of any of its passes and gone on with from what was kept, it ends in the same maps."""
+    per_pass = len(list(stream().batches(epoch=0)))
+    for number in range(case.probe.passes()):
+        with tempfile.TemporaryDirectory() as folder:
+            work = Snapshots(Path(folder), {"cells": []}, every_s=0)
+            with suppress(StoppedError):
+                train(case.probe, stream(stop_after=number * per_pass + per_pass // 2), work)
+            if not cells_in(work):
+                raise SkippedError("it has no sums() and no state(): when a run goes on, its cells begin anew")
+            far = difference(case.maps, joined(maps_of(train(case.probe, stream(), work).readout, stream("test"))))
+        words = f"stopped in pass {number + 1} and gone on with, maps change by {far:.1%} of their range: "
+        require(far <= 1e-6, words + "sums() (or state()) must hold all that update() has gathered in a pass so far")
+
+
 def works_on_cuda(case: ProbeCase) -> None:
     """On a GPU it ends in the same maps."""
     device = cuda()
@@ -212,6 +230,7 @@ PROBE_CHECKS: tuple[Callable[[ProbeCase], None], ...] = (
     predicts_without_learning,
     no_held_out_gaze,
     saved_and_loaded,
+    goes_on_where_it_was_stopped,
     works_on_cuda,
 )
 

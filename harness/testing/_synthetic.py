@@ -19,9 +19,11 @@ from harness.cells import Cell
 from harness.data.dataset import Dataset, Split
 from harness.progress import Silent
 from harness.readout import Readout
+from harness.snapshots import Snapshots
 from harness.stream import Stream, StreamSettings
 from harness.testing._checks import FailedError
 from harness.training import Classroom
+from harness.training_state import TrainingState
 from harness.types import Batch, LayerSpec, Size
 
 Kind = Literal["usual", "constant", "dead"]
@@ -86,18 +88,28 @@ def features_of(image: int, size: Size, kind: Kind) -> dict[str, Tensor]:
     return found
 
 
+class StoppedError(Exception):
+    """The images end in the middle of a pass."""
+
+
 @dataclass
 class SyntheticStream(Stream):
     """Batches with features from numbers; notes what a consumer changed in a batch that it was given."""
 
     kind: Kind = "usual"
     backwards: bool = False
+    stop_after: int | None = None
+    """So many batches, whatever their pass, and then StoppedError."""
     changed: list[str] = field(default_factory=list)
 
-    def batches(self, epoch: int | None = None, rows: Sequence[int] | None = None) -> Iterator[Batch]:
+    def batches(self, epoch: int | None = None, rows: Sequence[int] | None = None, after: int = -1) -> Iterator[Batch]:
         """As the stream cuts and orders them, or the other way round."""
-        plan = list(super().batches(epoch, rows))
+        plan = list(super().batches(epoch, rows, after))
         for batch in reversed(plan) if self.backwards else plan:
+            if self.stop_after is not None:
+                if not self.stop_after:
+                    raise StoppedError
+                self.stop_after -= 1
             given, copy = self._with_features(batch), self._with_features(batch)
             yield given
             self.changed += [what for what in _changes(copy, given) if what not in self.changed]
@@ -123,11 +135,13 @@ def stream(
     kind: Kind = "usual",
     batch_size: int = 4,
     backwards: bool = False,
+    stop_after: int | None = None,
     device: torch.device = CPU,
 ) -> SyntheticStream:
     """The training or the held-out images."""
     settings = StreamSettings(grid=CELL, folds=3, batch_size=batch_size)
-    return SyntheticStream(synthetic_dataset(split), settings, device, layers=LAYERS, kind=kind, backwards=backwards)
+    how = {"kind": kind, "backwards": backwards, "stop_after": stop_after}
+    return SyntheticStream(synthetic_dataset(split), settings, device, layers=LAYERS, **how)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -140,12 +154,14 @@ class Trained:
     """What it changed in the batches it was given."""
 
 
-def train(probe: Probe, images: SyntheticStream) -> Trained:
-    """Train one cell as a run does; raises FailedError with the cell's error."""
+def train(probe: Probe, images: SyntheticStream, snapshots: Snapshots | None = None) -> Trained:
+    """Train one cell as a run does, from `snapshots` on if there are any; raises FailedError with the cell's error."""
     reads = LAYERS if probe.reads == "layers" else ()
     cell = Cell("synthetic", "kit", "none", "all", reads, probe.label, probe, seed=0)
     classroom = Classroom({"0123456789abcdef": cell}, images)
-    (student,) = classroom.teach(Silent())
+    state = TrainingState(classroom, snapshots)
+    state.restore()
+    (student,) = classroom.teach(Silent(), state)
     if student.error is not None or student.readout is None:
         raise FailedError(f"training failed: {student.error or 'there is no readout'}")
     return Trained(student.readout, classroom.passes, tuple(images.changed))

@@ -18,7 +18,7 @@ from harness.tracking.layer_curves import LayerCurve, layer_curves
 from harness.tracking.logged_model import log_readout
 from harness.tracking.record import CURVES, Point, data_id, params, points, tags
 from harness.tracking.search import found_runs
-from harness.tracking.store import keep_quiet
+from harness.tracking.store import keep_quiet, make_store
 from harness.tracking.turns import own_turn
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Journal:
 
         self.run, self.uri = run, uri
         with own_turn(uri):
+            make_store(uri)
             self.client = MlflowClient(uri)
             self.experiment = open_experiment(self.client, run.recipe.tracking.experiment, uri)
         self._known: dict[str, list[Run]] = defaultdict(list)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from harness.errors import TrackingError
@@ -48,6 +50,24 @@ def keep_quiet() -> None:
     """Set MLflow's own switches in this process; call before the first import of mlflow."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+
+
+def make_store(uri: str) -> None:
+    """Where there is no SQLite store yet, make one beside its place and put it there whole.
+
+    A process that dies while MLflow writes the schema would leave a store that no later one can open.
+    """
+    path = Path(uri.removeprefix(SQLITE))
+    if not uri.startswith(SQLITE) or path.exists():
+        return
+    from mlflow import MlflowClient
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        MlflowClient(SQLITE + made.as_posix()).search_experiments()
+        with suppress(FileExistsError):  # another run was first
+            os.link(made, path)
 
 
 def ui_command(out: Path, port: int, host: str = "127.0.0.1") -> list[str]:

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from harness.results import replace
+from harness.files import replace
 from reports.palette import FAINT, GRID, INK
 
 WIDTH = 7.6

@@ -133,6 +133,8 @@ def test_files_of_a_run(finished: tuple[Outcome, Witness]) -> None:
         cell = folder / "cells" / key
         files = {
             "cell.json",
+            "result.json",
+            "per_image.parquet",
             "readout.json",
             "readout.safetensors",
             "maps.npz",

@@ -1,0 +1,104 @@
+"""Cells that ended in an earlier run into the same folder: which there are, and their results read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import ResultsError
+from harness.per_image import PerImage
+from harness.readout import read_info
+from harness.results import CELL, PER_IMAGE, RESULT, CellResult, cell_folder, read_cells
+
+if TYPE_CHECKING:
+    from harness.cells import Cell
+    from harness.metrics import Metric
+
+
+class EndedCells:
+    """The finished cells of a results folder; those that ended before `since` do not count."""
+
+    def __init__(self, folder: Path, since: float = 0.0) -> None:
+        self.folder = folder
+        found = {path.parent.name: _document(path) for path in sorted((folder / "cells").glob(f"*/{RESULT}"))}
+        self._documents = {key: document for key, document in found.items() if document.get("status") == "finished"}
+        self.every = set(self._documents)
+        """The keys of all of them, early or late."""
+        self.keys = {key for key, document in self._documents.items() if document.get("ended", 0.0) >= since}
+        self.asked: set[str] = set()
+        """The cells, finished or not, that the present run has asked for."""
+        self.reused: set[str] = set()
+        """Those of them that it got."""
+
+    def reopen(self, key: str, cell: Cell, identity: dict[str, Any], metrics: Sequence[Metric]) -> CellResult | None:
+        """What the run that computed a cell knew of it, but for intervals and shares; None where it must be run.
+
+        Means are taken from the scores again, so they are those of a run that has just scored them.
+        """
+        self.asked.add(key)
+        if key not in self.keys:
+            return None
+        folder, document = cell_folder(self.folder, key), self._documents[key]
+        try:
+            per_image = _scores(folder)
+        except (OSError, ValueError):  # somebody damaged it: it is run again
+            self.keys.discard(key)
+            return None
+        self.reused.add(key)
+        return CellResult(
+            cell,
+            key,
+            identity,
+            "finished",
+            weights=document["weights"],
+            metrics={metric.name: per_image.mean(metric.name) for metric in metrics},
+            n_images=len(per_image),
+            n_unscored=len(per_image.unscored),
+            n_constant=document["n_constant"],
+            unscored=dict(per_image.reasons()),
+            seconds=document["seconds"],
+            info=read_info(folder) or document["info"],
+            per_image=per_image,
+            folder=folder,
+        )
+
+    def rows(self, data: Sequence[str]) -> list[dict[str, Any]]:
+        """Their rows as the tables have them, of those on the same data (digests of both splits)."""
+        try:
+            rows = read_cells(self.folder).to_dict("records")
+        except ResultsError:
+            return []
+        known = [
+            {str(name): None if value != value else value for name, value in row.items()}
+            for row in rows
+            if row["cell_key"] in self.keys
+        ]
+        return [row for row in known if self._data(str(row["cell_key"])) == list(data)]
+
+    def left_over(self) -> list[str]:
+        """The labels of those that the present run did not ask for."""
+        return [str(self._about(key).get("label", key)) for key in sorted(self.every - self.asked)]
+
+    def _data(self, key: str) -> list[Any]:
+        resolved = self._about(key).get("resolved", {})
+        return [resolved.get(split, {}).get("digest") for split in ("train", "test")]
+
+    def _about(self, key: str) -> dict[str, Any]:
+        return _document(cell_folder(self.folder, key) / CELL)
+
+
+def _scores(folder: Path) -> PerImage:
+    import pyarrow.parquet as pq
+
+    return PerImage.of_table(pq.read_table(folder / PER_IMAGE))
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """Empty where it cannot be read."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -1,0 +1,169 @@
+"""Cells that share their passes: train all readouts on one stream, score all readouts on another, write their files."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from harness._plugin import as_entry
+from harness.caching import open_cache
+from harness.calibration import calibrate, earlier_calibrations
+from harness.cell_pictures import keep_maps
+from harness.distributed import gather, is_main
+from harness.evaluation import Scores, evaluate
+from harness.machine import stream_settings
+from harness.memory import estimate
+from harness.readout import save_readout
+from harness.results import CellResult
+from harness.scoring_state import READOUTS, ScoringState, keep_students, kept_students
+from harness.stream import Stream
+from harness.timing import Stopwatch
+from harness.training import Classroom, Student
+from harness.training_state import TrainingState
+from harness.units import gib
+
+if TYPE_CHECKING:
+    from harness._backbone import LoadedBackbone
+    from harness.calibration import Calibration
+    from harness.cells import Cell, Group
+    from harness.feature_cache import FeatureCache
+    from harness.group_run import GroupRun
+    from harness.snapshots import Snapshots
+
+log = logging.getLogger("salprobe")
+
+
+@dataclass
+class PartRun:
+    """Some cells of a group; what is under way is kept in `work`, and gone on with."""
+
+    whole: GroupRun
+    group: Group
+    """Of these cells alone: no other layer is read for them."""
+    loaded: LoadedBackbone | None
+    work: Snapshots
+    train_watch: Stopwatch = field(default_factory=Stopwatch)
+    test_watch: Stopwatch = field(default_factory=Stopwatch)
+
+    def __post_init__(self) -> None:
+        self.recipe, self.progress = self.whole.plan.recipe, self.whole.progress
+        plan, device = self.whole.plan, self.whole.device
+        self.settings = stream_settings(self.recipe, plan.reader, device)
+        self.test_settings = stream_settings(self.recipe, plan.test_reader, device)
+
+    def run(self, cells: dict[str, Cell]) -> dict[str, CellResult]:
+        """The results by key, their files on disk; empty in a process that does not write."""
+        training, testing = self._stream(), self._testing()
+        for words in dict.fromkeys([training.distortion(), testing.distortion()]):
+            if words:
+                self.progress.say(words)
+        students, calibrations = self._taught(cells, training)
+        readouts = {s.key: s.readout for s in students if s.readout is not None and s.error is None}
+        scores = evaluate(
+            readouts,
+            testing,
+            self.whole.plan.metrics,
+            self.progress,
+            calibrations=calibrations,
+            keep_maps=self.recipe.pictures > 0,
+            state=ScoringState(self.work),
+        )
+        for skipped in gather([*training.skipped.values(), *testing.skipped.values()]):
+            for image in skipped:
+                self.progress.say(f"skipped image {image.id} ({image.file}): {image.reason}")
+        results = {s.key: self._ended(s, scores.get(s.key)) for s in students} if is_main() else {}
+        gather(None)  # the state goes when the results are there
+        self.work.remove_all()
+        return results
+
+    def _taught(self, cells: dict[str, Cell], training: Stream) -> tuple[list[Student], dict[str, Calibration]]:
+        """Readouts that are trained and calibrated; by an earlier run, if it came so far."""
+        if READOUTS in self.work.common():
+            students = kept_students(cells, training, self.work)
+            return students, earlier_calibrations({s.key: s.readout for s in students if s.readout}, training)
+        room, state = self._classroom(cells, training)
+        training.cache = self._cache()
+        students = room.teach(self.progress, state)
+        readouts = {s.key: s.readout for s in students if s.readout is not None and s.error is None}
+        calibrations = {}
+        if any(metric.scores == "log_density" for metric in self.whole.plan.metrics):
+            training.refill(self.progress)
+            calibrations = calibrate(readouts, training, self.progress)
+        if training.cache is not None:
+            training.cache.discard()
+        keep_students(students, training, self.work)
+        return students, calibrations
+
+    def _classroom(self, cells: dict[str, Cell], training: Stream) -> tuple[Classroom, TrainingState]:
+        """As an earlier run left it, or a new one; all processes alike."""
+        room = Classroom(cells, training, crosses=self.recipe.crosses)
+        state, error = TrainingState(room, self.work), None
+        try:
+            state.restore()
+        except Exception as caught:  # whatever a damaged file makes torch raise
+            error = f"{type(caught).__name__}: {caught}"
+            log.debug("the state in %s cannot be used", self.work.folder, exc_info=caught)
+        errors = [words for words in gather(error) if words]
+        if not errors:
+            if room.passes or state.turn >= 0:
+                images = training.n_until(room.passes, state.turn)
+                self.progress.say(f"pass {room.passes + 1} goes on after {images} of {training.n_mine} images")
+            return room, state
+        self.progress.say(f"the state of an earlier run cannot be used ({errors[0]}): its cells begin anew")
+        self.work.remove(self.work.names())
+        training.skipped.clear()
+        training.at_once.clear()
+        room = Classroom(cells, training, crosses=self.recipe.crosses)
+        return room, TrainingState(room, self.work)
+
+    def _stream(self) -> Stream:
+        whole, rounding = self.whole, self.recipe.cache.precision
+        layers = self.group.layers
+        stream = Stream(whole.train, self.settings, whole.device, self.loaded, layers, None, rounding, self.train_watch)
+        return stream
+
+    def _testing(self) -> Stream:
+        whole = self.whole
+        layers = self.group.layers
+        return Stream(whole.test, self.test_settings, whole.device, self.loaded, layers, watch=self.test_watch)
+
+    def _cache(self) -> FeatureCache | None:
+        if self.loaded is None:
+            return None
+        layers, train, test = self.group.layers, self.whole.train, self.whole.test
+        peak = estimate(self.group, self.recipe, train, test, self.settings, self.whole.device)
+        self.progress.say(f"memory: about {gib(peak.total)} at the peak, {peak.cache}")
+        cache = open_cache(self.recipe.cache, peak.cache, layers, train, self.settings, self.loaded)
+        if cache is not None and cache.complete:
+            self.progress.say("training features: from the kept cache of an earlier run")
+        return cache
+
+    def _ended(self, student: Student, scores: Scores | None) -> CellResult:
+        """A cell's result with its files written; phases of the shared passes are the same for the whole part."""
+        whole = self.whole
+        error = student.error or (scores.error if scores is not None else None)
+        assert whole.results is not None
+        result = whole.new_result(student.cell, self.loaded, error)
+        phases = {f"train_{k}": v for k, v in self.train_watch.seconds.items()}
+        phases |= {f"test_{k}": v for k, v in self.test_watch.seconds.items()}
+        result.seconds = {**student.watch.seconds, **phases}
+        network = as_entry(self.group.backbone) if self.group.backbone is not None else None
+        folder = whole.results.open_cell(result, network, whole.train.sizes)
+        if student.readout is not None:
+            if scores is not None and (shares := scores.layer_shares.shares()):
+                student.readout.info["layer_shares"] = shares
+            result.info = student.readout.info
+            save_readout(student.readout, folder)
+        if scores is not None and not error:
+            result.seconds |= scores.watch.seconds
+            result.metrics = scores.means(whole.plan.metrics)
+            result.n_images, result.n_unscored = len(scores.per_image), len(scores.per_image.unscored)
+            result.n_constant = scores.n_constant
+            result.unscored, result.per_image = dict(scores.per_image.reasons()), scores.per_image
+            if whole.album is not None:
+                keep_maps(result, scores.maps, whole.album, self.recipe)
+        if whole.album is not None:
+            whole.album.close()
+        whole.results.close_cell(result)
+        return result
