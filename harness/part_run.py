@@ -120,8 +120,7 @@ class PartRun:
     def _stream(self) -> Stream:
         whole, rounding = self.whole, self.recipe.cache.precision
         layers = self.group.layers
-        stream = Stream(whole.train, self.settings, whole.device, self.loaded, layers, None, rounding, self.train_watch)
-        return stream
+        return Stream(whole.train, self.settings, whole.device, self.loaded, layers, None, rounding, self.train_watch)
 
     def _testing(self) -> Stream:
         whole = self.whole

@@ -41,18 +41,8 @@ if TYPE_CHECKING:
     from harness.recipe import Recipe
 
 log = logging.getLogger("salprobe")
-UNCOUNTED = (
-    "tracking",
-    "device",
-    "workers",
-    "batch_size",
-    "compile",
-    "cache",
-    "compare",
-    "plugins",
-    "allow_overlap",
-    "save_every_s",
-)
+_MACHINE = ("tracking", "device", "workers", "batch_size", "compile", "cache", "save_every_s")
+UNCOUNTED = (*_MACHINE, "compare", "plugins", "allow_overlap")
 """Keys of a recipe that leave a matrix what it is."""
 _SHOWN = 20
 """Skipped images that are named on the terminal; a choice of few observers can leave out thousands."""
