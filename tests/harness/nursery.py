@@ -70,10 +70,10 @@ class Nursery:
         self._process.wait(timeout=PATIENCE_S)
         self._process.stdout.close()
 
-    def start(self, arguments: Sequence[str], said: Path, processes: int = 1) -> Child:
+    def start(self, arguments: Sequence[str], said: Path, processes: int = 1, **environment: str) -> Child:
         """`salprobe ARGUMENTS`, what it says into a file."""
         assert self._process.stdin is not None
-        job = {"arguments": list(arguments), "said": str(said), "processes": processes}
+        job = {"arguments": list(arguments), "said": str(said), "processes": processes, "environment": environment}
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
         return Child(self, self.answer(), said)
@@ -112,6 +112,7 @@ def _fork(job: dict[str, Any], rank: int, port: int) -> int:
     os.dup2(said, 1)
     os.dup2(said, 2)
     os.close(0)
+    os.environ |= job["environment"]
     if job["processes"] > 1:
         place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": job["processes"], "LOCAL_WORLD_SIZE": job["processes"]}
         meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}

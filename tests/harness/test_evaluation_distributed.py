@@ -19,7 +19,7 @@ from harness.readout import MapReadout
 from harness.results import ResultsFolder
 from harness.stream import Stream, StreamSettings
 from tests.harness.test_ground_truth import SIZES, make_dataset
-from tests.harness.test_per_image import result
+from tests.harness.test_per_image import end
 
 CPU = torch.device("cpu")
 IMAGES = 11
@@ -36,7 +36,7 @@ def scored(folder: Path) -> dict[str, Any]:
         return {}
     results = ResultsFolder(folder)
     for key, scores in found.items():
-        results.add(result(key, scores.per_image))
+        end(results, key, scores.per_image)
     results.flush()
     return {
         key: {

@@ -238,7 +238,8 @@ def test_sums_that_are_not_named(tmp_path: Path) -> None:
     (tmp_path / "no_sums.py").write_text(NO_SUMS)
     load_plugins([tmp_path / "no_sums.py"])
     found = failed(examine_probe("no_sums"))
-    assert list(found) == ["two processes"]
+    assert list(found) == ["goes on where it was stopped", "two processes"]
+    assert "all that update() has gathered" in found["goes on where it was stopped"]
     assert "sums() must name all" in found["two processes"]
 
 
