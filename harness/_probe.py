@@ -107,6 +107,8 @@ class Probe(ABC):
     """"layers": a cell for every layer set of every backbone. "gaze": no network, a cell for each dataset."""
     bound: ClassVar[Literal["floor", "ceiling"] | None] = None
     """Whether its scores are the floor or the ceiling of what there is to explain; a run's first of each counts."""
+    added_later: ClassVar[frozenset[str]] = frozenset()
+    """Parameters that came when cells had keys already: part of a key only where they differ from their default."""
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     @property

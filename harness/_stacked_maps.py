@@ -64,11 +64,7 @@ class LinearStack:
 
 
 def pooled(
-    features: Mapping[str, Float[Tensor, "b c h w"]], layers: Sequence[str], scale: ChannelScale
+    features: Mapping[str, Float[Tensor, "b c h w"]], layers: Sequence[str]
 ) -> dict[str, Float[Tensor, "b c"]]:
-    """Global averages of standardised channels."""
-    result = {}
-    for layer in layers:
-        mean, factor = scale.of(layer)
-        result[layer] = (features[layer].mean(dim=(2, 3), dtype=torch.float32) - mean) * factor
-    return result
+    """Global averages of the channels."""
+    return {layer: features[layer].mean(dim=(2, 3), dtype=torch.float32) for layer in layers}

@@ -84,7 +84,7 @@ class LinearReadout(Readout, kind="linear"):
     """z = bias + sum_l U_l (X_l w_l) + position terms, on the fitting grid; then the link.
 
     Weights are applied on each layer's own grid and only the single-channel maps are resized. `link="exp"` makes the
-    map a density up to scale (softmax readouts); "identity" leaves it linear.
+    map a density up to scale (softmax readouts), "sigmoid" brings it into 0..1; "identity" leaves it linear.
     """
 
     def __init__(
@@ -218,7 +218,9 @@ def smooth(maps: Float[Tensor, "b h w"], sigma: float) -> Float[Tensor, "b h w"]
 
 
 def linked(logits: Float[Tensor, "b h w"], link: str) -> Float[Tensor, "b h w"]:
-    """The link: identity, or exp scaled to a maximum of 1 an image."""
+    """The link: identity, sigmoid, or exp scaled to a maximum of 1 an image."""
+    if link == "sigmoid":
+        return torch.sigmoid(logits)
     return torch.exp(logits - logits.amax(dim=(1, 2), keepdim=True)) if link == "exp" else logits
 
 

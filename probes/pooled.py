@@ -22,12 +22,16 @@ from probes.ridge import ALPHAS
 class Pooled(GradientSettings, Probe):
     """map = bias + W' gap(X): where one looks, from what is in the picture but not where it is."""
 
+    added_later = frozenset({"standardise"})
+
     solver: Literal["ridge", "sgd"] = "ridge"
     """ridge: closed form, one alpha for the whole map. sgd: mini-batches."""
     alphas: tuple[float, ...] = ALPHAS
     """Penalties tried by the ridge solver, in units of the number of images."""
     raster: tuple[int, int] = (15, 20)
     """Rows and columns of the map that is predicted, stretched over the stimulus."""
+    standardise: bool = True
+    """Whether gradient descent sees standardised channels; ridge does, whatever is said here."""
 
     @property
     def label(self) -> str:
@@ -120,7 +124,8 @@ class PooledSGDTrainer(Trainer):
     def __init__(self, settings: Pooled, context: Context) -> None:
         self.settings = settings
         self.bank = shared_bank(context)
-        self.run = self.bank.add_map(MapHead(context.layers, settings.raster), settings.training())
+        head = MapHead(context.layers, settings.raster, settings.standardise)
+        self.run = self.bank.add_map(head, settings.training())
 
     def readout(self) -> MapReadout:
         """The head in the features' own units."""
