@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 OUT    ?= results
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format bench walkthrough clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -41,6 +41,12 @@ format: $(VENV)/.installed ## let ruff rewrite what it can
 bench: $(VENV)/.installed ## run the benchmarks (half an hour on 2 cores) and publish them
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-columns=median,rounds \
 	  --publish-to reports/published $(BENCH)
+
+# on the embedded data, so that everybody gets the same pages
+walkthrough: $(VENV)/.installed ## run the walkthrough notebook and publish it as Markdown with its pictures
+	rm -rf reports/published/walkthrough
+	env -u SALPROBE_TEST_DATA $(BIN)/python -m nbconvert --to markdown --execute experiments/walkthrough.ipynb \
+	  --output-dir $(CURDIR)/reports/published/walkthrough
 
 clean: ## remove the environment and caches, keep results
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness._backbone import Backbone, LoadedBackbone, Preprocessing, Weights, backbone
     from harness._probe import Consumer, Context, Probe, Trainer, probe
+    from harness.by_name import open_backbone, open_dataset, open_stream, run_matrix
     from harness.data.dataset import Dataset, DatasetReader, Split, dataset
     from harness.errors import DataError, PluginError, SalprobeError, WeightsError
     from harness.metric_registry import metric
@@ -15,12 +16,15 @@ if TYPE_CHECKING:
     from harness.module_backbone import IMAGENET, ModuleBackbone
     from harness.plain import PlainProbe
     from harness.readout import LinearReadout, MapReadout, Readout, load_readout, save_readout
+    from harness.results import read_cells
+    from harness.stream import Stream, StreamSettings
     from harness.types import Batch, LayerSpec, Points
 
 # Lazy, so that `salprobe --help` does not pay for torch.
 _HOMES = {
     "harness._backbone": ("Backbone", "LoadedBackbone", "Preprocessing", "Weights", "backbone"),
     "harness._probe": ("Consumer", "Context", "Probe", "Trainer", "probe"),
+    "harness.by_name": ("open_backbone", "open_dataset", "open_stream", "run_matrix"),
     "harness.data.dataset": ("Dataset", "DatasetReader", "Split", "dataset"),
     "harness.errors": ("DataError", "PluginError", "SalprobeError", "WeightsError"),
     "harness.metric_registry": ("metric",),
@@ -28,6 +32,8 @@ _HOMES = {
     "harness.module_backbone": ("IMAGENET", "ModuleBackbone"),
     "harness.plain": ("PlainProbe",),
     "harness.readout": ("LinearReadout", "MapReadout", "Readout", "load_readout", "save_readout"),
+    "harness.results": ("read_cells",),
+    "harness.stream": ("Stream", "StreamSettings"),
     "harness.types": ("Batch", "LayerSpec", "Points"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -57,6 +63,8 @@ __all__ = [
     "Readout",
     "SalprobeError",
     "Split",
+    "Stream",
+    "StreamSettings",
     "Trainer",
     "Weights",
     "WeightsError",
@@ -64,7 +72,12 @@ __all__ = [
     "dataset",
     "load_readout",
     "metric",
+    "open_backbone",
+    "open_dataset",
+    "open_stream",
     "probe",
+    "read_cells",
+    "run_matrix",
     "save_readout",
 ]
 

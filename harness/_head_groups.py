@@ -68,7 +68,7 @@ H = TypeVar("H", LinearHead, MapHead, covariant=True)
 
 @dataclass
 class Running(Generic[H]):
-    """A head on its way: its settings, its parameters for the features it learns from, its loss, complete to an epoch."""
+    """A head on its way: its settings, its parameters for the features as it sees them, its loss, epoch by epoch."""
 
     head: H
     training: Training

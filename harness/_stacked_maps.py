@@ -63,8 +63,6 @@ class LinearStack:
         return maps.view(len(x), -1, *x.shape[2:]), -(weights @ mean)
 
 
-def pooled(
-    features: Mapping[str, Float[Tensor, "b c h w"]], layers: Sequence[str]
-) -> dict[str, Float[Tensor, "b c"]]:
+def pooled(features: Mapping[str, Float[Tensor, "b c h w"]], layers: Sequence[str]) -> dict[str, Float[Tensor, "b c"]]:
     """Global averages of the channels."""
     return {layer: features[layer].mean(dim=(2, 3), dtype=torch.float32) for layer in layers}
