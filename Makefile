@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 OUT    ?= results
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench soak clean
+.PHONY: help demo test check format bench soak walkthrough clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -44,6 +44,12 @@ bench: $(VENV)/.installed ## run the benchmarks (half an hour on 2 cores) and pu
 
 soak: $(VENV)/.installed ## small matrices again and again, half an hour (MINUTES=30): does memory stay flat?
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) --out reports/published
+
+# on the embedded data, so that everybody gets the same pages
+walkthrough: $(VENV)/.installed ## run the walkthrough notebook and publish it as Markdown with its pictures
+	rm -rf reports/published/walkthrough
+	env -u SALPROBE_TEST_DATA $(BIN)/python -m nbconvert --to markdown --execute experiments/walkthrough.ipynb \
+	  --output-dir $(CURDIR)/reports/published/walkthrough
 
 clean: ## remove the environment and caches, keep results
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

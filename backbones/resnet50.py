@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,12 +48,19 @@ class ResNet50(Backbone):
 
     weights: str = "imagenet"
     seed: int = 0
+    normalise: bool = True
+    """False leaves out the mean and standard deviation that the weights were trained with, as the original study did."""
 
     def __post_init__(self) -> None:
         """Raises RecipeError for a `weights` that is neither a known name nor a file's."""
         if self.weights not in NAMES and Path(self.weights).suffix not in FILES:
             allowed = f"{', '.join(NAMES)}, or a file ({', '.join(FILES)})"
             raise RecipeError(f"resnet50: weights {self.weights!r} is none of {allowed}")
+
+    @property
+    def label(self) -> str:
+        """Says where images enter it unnormalised."""
+        return self.name if self.normalise else f"{self.name}-unnormalised"
 
     def available_layers(self) -> tuple[LayerSpec, ...]:
         """`stem` (before max-pooling), every block, and `layer1`..`layer4`, each its last block by another name."""
@@ -78,6 +86,8 @@ class ResNet50(Backbone):
         LOG.info("resnet50 uses %s (asked for: %s) from %s", weights.name, self.weights, weights.source)
         LOG.info("resnet50 tensors have SHA-256 %s", weights.sha256)
         preprocessing = CAFFE_INPUT if checkpoint.is_caffe else IMAGENET
+        if not self.normalise:
+            preprocessing = replace(preprocessing, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
         return LoadedResNet50(build(checkpoint).to(device), weights, preprocessing, device)
 
 

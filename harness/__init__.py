@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from harness._backbone import Backbone, LoadedBackbone, Preprocessing, Weights, backbone
     from harness._plugin import added
     from harness._probe import Consumer, Context, Probe, Trainer, probe
+    from harness.by_name import open_backbone, open_dataset, open_stream, run_matrix
     from harness.data.dataset import Dataset, DatasetReader, Split, dataset
     from harness.data.source import Source
     from harness.errors import DataError, PluginError, SalprobeError, WeightsError
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from harness.module_backbone import IMAGENET, ModuleBackbone
     from harness.plain import PlainProbe
     from harness.readout import LinearReadout, MapReadout, Readout, load_readout, save_readout
+    from harness.results import read_cells
+    from harness.stream import Stream, StreamSettings
     from harness.types import Batch, LayerSpec, Points
 
 # Lazy, so that `salprobe --help` does not pay for torch.
@@ -24,6 +27,7 @@ _HOMES = {
     "harness._backbone": ("Backbone", "LoadedBackbone", "Preprocessing", "Weights", "backbone"),
     "harness._plugin": ("added",),
     "harness._probe": ("Consumer", "Context", "Probe", "Trainer", "probe"),
+    "harness.by_name": ("open_backbone", "open_dataset", "open_stream", "run_matrix"),
     "harness.data.dataset": ("Dataset", "DatasetReader", "Split", "dataset"),
     "harness.data.source": ("Source",),
     "harness.errors": ("DataError", "PluginError", "SalprobeError", "WeightsError"),
@@ -32,6 +36,8 @@ _HOMES = {
     "harness.module_backbone": ("IMAGENET", "ModuleBackbone"),
     "harness.plain": ("PlainProbe",),
     "harness.readout": ("LinearReadout", "MapReadout", "Readout", "load_readout", "save_readout"),
+    "harness.results": ("read_cells",),
+    "harness.stream": ("Stream", "StreamSettings"),
     "harness.types": ("Batch", "LayerSpec", "Points"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -62,6 +68,8 @@ __all__ = [
     "SalprobeError",
     "Source",
     "Split",
+    "Stream",
+    "StreamSettings",
     "Trainer",
     "Weights",
     "WeightsError",
@@ -70,7 +78,12 @@ __all__ = [
     "dataset",
     "load_readout",
     "metric",
+    "open_backbone",
+    "open_dataset",
+    "open_stream",
     "probe",
+    "read_cells",
+    "run_matrix",
     "save_readout",
 ]
 

@@ -10,11 +10,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
+from harness.channel_scale import ChannelScale
 from harness.losses import LOSSES, SOFTMAX, START, WANTED, Loss, Wanted
 from harness.types import LayerSpec, Size
 
@@ -39,6 +40,7 @@ class LinearHead:
     """sum_l U_l (X_l w_l) + bias: the same 1x1 readout at every position."""
 
     layers: tuple[LayerSpec, ...]
+    standardised: ClassVar[bool] = True
 
     @property
     def parameters(self) -> int:
@@ -52,6 +54,8 @@ class MapHead:
 
     layers: tuple[LayerSpec, ...]
     grid: Size
+    standardised: bool = True
+    """Whether it learns weights of standardised channels, or of the channels as they are."""
 
     @property
     def parameters(self) -> int:
@@ -64,7 +68,7 @@ H = TypeVar("H", LinearHead, MapHead, covariant=True)
 
 @dataclass
 class Running(Generic[H]):
-    """A head on its way: its settings, its parameters for standardised features, and its loss, complete to an epoch."""
+    """A head on its way: its settings, its parameters for the features as it sees them, its loss, epoch by epoch."""
 
     head: H
     training: Training
@@ -199,7 +203,7 @@ class MapGroup(Group):
 
     def __init__(self, run: Running[MapHead], device: torch.device) -> None:
         super().__init__([run], device)
-        self.grid = run.head.grid
+        self.grid, self.standardised = run.head.grid, run.head.standardised
         self.layers = tuple(layer.name for layer in run.head.layers)
         channels = [layer.channels for layer in run.head.layers]
         cells = self.grid[0] * self.grid[1]
@@ -214,7 +218,10 @@ class MapGroup(Group):
         """Its own raster, whatever the fitting grid."""
         return self.grid
 
-    def maps(self, pooled: Mapping[str, Float[Tensor, "b c"]]) -> Float[Tensor, "b 1 gh gw"]:
+    def maps(self, pooled: Mapping[str, Float[Tensor, "b c"]], scale: ChannelScale) -> Float[Tensor, "b 1 gh gw"]:
         """One product for all layers; float64, as the other maps are."""
-        inputs = torch.cat([pooled[name] for name in self.layers], dim=1)
+        found = {name: pooled[name] for name in self.layers}
+        if self.standardised:
+            found = {name: (x - scale.of(name)[0]) * scale.of(name)[1] for name, x in found.items()}
+        inputs = torch.cat(list(found.values()), dim=1)
         return torch.addmm(self.bias, inputs, self.weight).double().view(-1, 1, *self.grid)

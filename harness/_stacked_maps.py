@@ -63,12 +63,6 @@ class LinearStack:
         return maps.view(len(x), -1, *x.shape[2:]), -(weights @ mean)
 
 
-def pooled(
-    features: Mapping[str, Float[Tensor, "b c h w"]], layers: Sequence[str], scale: ChannelScale
-) -> dict[str, Float[Tensor, "b c"]]:
-    """Global averages of standardised channels."""
-    result = {}
-    for layer in layers:
-        mean, factor = scale.of(layer)
-        result[layer] = (features[layer].mean(dim=(2, 3), dtype=torch.float32) - mean) * factor
-    return result
+def pooled(features: Mapping[str, Float[Tensor, "b c h w"]], layers: Sequence[str]) -> dict[str, Float[Tensor, "b c"]]:
+    """Global averages of the channels."""
+    return {layer: features[layer].mean(dim=(2, 3), dtype=torch.float32) for layer in layers}

@@ -165,8 +165,8 @@ class HeadBank(Consumer):
     def _backward(self, features: Mapping[str, Tensor], targets: Targets, grid: Size) -> None:
         linear = zip(self._stack.groups, self._stack.maps(features, grid), strict=True)
         losses = [group.loss(maps, targets[group.target(grid)]) for group, maps in linear]
-        averages = pooled(features, self._pooled_layers, self.scale)
-        losses += [group.loss(group.maps(averages), targets[group.target(grid)]) for group in self._maps]
+        averages = pooled(features, self._pooled_layers)
+        losses += [group.loss(group.maps(averages, self.scale), targets[group.target(grid)]) for group in self._maps]
         if losses:
             torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
 

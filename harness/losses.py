@@ -10,10 +10,10 @@ from torch import Tensor
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-Loss = Literal["mse", "kl", "nll"]
+Loss = Literal["mse", "kl", "nll", "sigmoid-mse"]
 Wanted = Literal["density", "fixations"]
-START: dict[Loss, float] = {"mse": 1.0, "kl": 0.0, "nll": 0.0}
-"""Where a bias begins: the mean of every target, or logits of a uniform density."""
+START: dict[Loss, float] = {"mse": 1.0, "kl": 0.0, "nll": 0.0, "sigmoid-mse": 0.0}
+"""Where a bias begins: the mean of every target, logits of a uniform density, or of a map of one half."""
 
 
 def mse(maps: Float[Tensor, "*n h w"], target: Float[Tensor, "*n h w"]) -> Float[Tensor, "*n"]:
@@ -39,8 +39,16 @@ def nll(logits: Float[Tensor, "*n h w"], target: Float[Tensor, "*n h w"]) -> Flo
     return -likelihood
 
 
-LOSSES = {"mse": mse, "kl": kl, "nll": nll}
-WANTED: dict[Loss, Wanted] = {"mse": "density", "kl": "density", "nll": "fixations"}
+def sigmoid_mse(logits: Float[Tensor, "*n h w"], target: Float[Tensor, "*n h w"]) -> Float[Tensor, "*n"]:
+    """Mean squared error per map of sigmoid(logits) against the target over its maximum (0 where there is no gaze)."""
+    highest = target.amax(dim=(-2, -1), keepdim=True)
+    return mse(torch.sigmoid(logits), target / torch.where(highest > 0, highest, 1))
+
+
+LOSSES = {"mse": mse, "kl": kl, "nll": nll, "sigmoid-mse": sigmoid_mse}
+WANTED: dict[Loss, Wanted] = {"mse": "density", "kl": "density", "nll": "fixations", "sigmoid-mse": "density"}
 """What a loss compares maps with."""
+LINKS: dict[Loss, str] = {"mse": "identity", "kl": "exp", "nll": "exp", "sigmoid-mse": "sigmoid"}
+"""What a trained map goes through, as it does within the loss (see harness.readout.linked)."""
 SOFTMAX: tuple[Loss, ...] = ("kl", "nll")
 """Losses of logits: they do not see a constant that is added to a map."""

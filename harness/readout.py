@@ -251,10 +251,11 @@ LINKS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda logits: logits,
     "exp": _exponentiated,
     "rectified": _rectified,
+    "sigmoid": torch.sigmoid,
 }
 """Fixed pointwise functions, none falling, between a linear map and the saliency map; each map by itself. identity:
 none. exp: a density up to scale (softmax readouts), maximum 1. rectified: max(0, z-score) ** POWER, because gaze is
-absent from most of an image and dense on little of it."""
+absent from most of an image and dense on little of it. sigmoid: into 0..1."""
 
 
 POSITION = "position"

@@ -12,7 +12,7 @@ from torch import Tensor
 from harness import Context
 from harness.flags import UNCONVERGED, flag
 from harness.heads import HeadBank, LinearHead, MapHead, Running, Training
-from harness.losses import SOFTMAX, Loss
+from harness.losses import LINKS, Loss
 
 STILL_FALLING = 0.01
 """Of what the loss has fallen since the first step: below it ResNet-50's heads gain no more CC on OSIE."""
@@ -26,7 +26,8 @@ class GradientSettings:
 
     loss: Loss = "mse"
     """mse: squared error of the density (mean 1 an image). kl: KL(density || softmax of the map), in nats. nll: mean
-    negative log-likelihood of a fixation under the softmax, as the linear layer of DeepGaze I is trained."""
+    negative log-likelihood of a fixation under the softmax, as the linear layer of DeepGaze I is trained. sigmoid-mse:
+    squared error of the map's sigmoid against the density over its maximum."""
     epochs: int = 10
     """Passes over the training images, after the one that measures the features' scale."""
     learning_rate: float = 3e-3
@@ -64,8 +65,8 @@ def shared_bank(context: Context) -> HeadBank:
 
 def raw_units(bank: HeadBank, run: Running[LinearHead] | Running[MapHead]) -> tuple[dict[str, Tensor], Tensor]:
     """(weights per layer, bias) of a trained head for features that are not standardised; raises if it diverged."""
-    weights, bias = {}, run.bias.double()
-    for name, weight in run.weights.items():
+    weights, bias = dict(run.weights), run.bias.double()
+    for name, weight in run.weights.items() if run.head.standardised else ():
         mean, scale = (t.double() for t in bank.scale.of(name))
         raw = weight.double() * scale.view(-1, *[1] * (weight.dim() - 1))
         bias = bias - torch.tensordot(mean, raw, dims=1)
@@ -76,8 +77,8 @@ def raw_units(bank: HeadBank, run: Running[LinearHead] | Running[MapHead]) -> tu
 
 
 def link(settings: GradientSettings) -> str:
-    """What a trained map goes through: maps of a softmax loss are exponentiated, as the loss did."""
-    return "exp" if settings.loss in SOFTMAX else "identity"
+    """What a trained map goes through, as it did within its loss."""
+    return LINKS[settings.loss]
 
 
 def training_info(run: Running[LinearHead] | Running[MapHead]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from harness import Consumer, Context, Probe, Trainer, probe
+from harness import Consumer, Context, Probe, Trainer, added, probe
 from harness.heads import MapHead
 from harness.normal_equations import NormalEquations, add_up, cross_validate, solver_bytes
 from harness.readout import MapReadout
@@ -28,6 +28,8 @@ class Pooled(GradientSettings, Probe):
     """Penalties tried by the ridge solver, in units of the number of images."""
     raster: tuple[int, int] = (15, 20)
     """Rows and columns of the map that is predicted, stretched over the stimulus."""
+    standardise: bool = added(True)
+    """Whether gradient descent sees standardised channels; ridge does, whatever is said here."""
 
     @property
     def label(self) -> str:
@@ -120,7 +122,8 @@ class PooledSGDTrainer(Trainer):
     def __init__(self, settings: Pooled, context: Context) -> None:
         self.settings = settings
         self.bank = shared_bank(context)
-        self.run = self.bank.add_map(MapHead(context.layers, settings.raster), settings.training())
+        head = MapHead(context.layers, settings.raster, settings.standardise)
+        self.run = self.bank.add_map(head, settings.training())
 
     def readout(self) -> MapReadout:
         """The head in the features' own units."""

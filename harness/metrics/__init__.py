@@ -14,9 +14,11 @@ from harness.metrics._record import Metric
 from harness.metrics.auc import auc
 from harness.metrics.auc_borji import auc_borji
 from harness.metrics.auc_judd import auc_judd
+from harness.metrics.auc_map import auc_map
 from harness.metrics.cc import cc
 from harness.metrics.ig import ig
 from harness.metrics.kld import kld
+from harness.metrics.mse import mse
 from harness.metrics.nss import nss
 from harness.metrics.sauc import sauc
 from harness.metrics.sim import sim
@@ -29,10 +31,12 @@ __all__ = [
     "auc",
     "auc_borji",
     "auc_judd",
+    "auc_map",
     "cc",
     "constant",
     "ig",
     "kld",
+    "mse",
     "nss",
     "rank",
     "sauc",

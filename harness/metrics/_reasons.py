@@ -13,7 +13,8 @@ from harness.metrics._maps import Density, FixationCounts
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
-NEED_DENSITY = ("cc", "sim", "kld")
+NEED_DENSITY = ("cc", "sim", "kld", "auc_map", "mse")
+NEED_CONTRAST = ("cc", "sim", "auc_map", "mse")
 
 
 def why_unscored(
@@ -33,7 +34,7 @@ def why_unscored(
     if name in NEED_DENSITY and density is not None:
         truth = density_of(density, maps)
         causes.append(("NaN or infinity in the ground truth", ~finite(truth.flatten(1))))
-        if name in ("cc", "sim"):
+        if name in NEED_CONTRAST:
             causes.append(("constant ground truth", constant(truth)))
     if name == "sim":
         causes.append(("constant prediction", constant(maps)))

@@ -143,3 +143,10 @@ def test_preprocessing_numbers() -> None:
 def test_misspelt_weights_are_refused_before_anything_is_loaded() -> None:
     with pytest.raises(RecipeError, match="'imagnet' is none of imagenet"):
         ResNet50(weights="imagnet")
+
+
+def test_unnormalised_images_enter_as_0_to_1() -> None:
+    plain = ResNet50(weights="random", normalise=False)
+    assert plain.label == "resnet50-unnormalised"
+    pixels = torch.arange(12, dtype=torch.uint8).view(1, 3, 2, 2) * 20
+    torch.testing.assert_close(plain.load(CPU).preprocessing(pixels, torch.float32), pixels / 255)

@@ -84,8 +84,10 @@ class Plain:
     epoch_loss: list[float] = field(default_factory=list)
 
 
-def standardised(images: Sequence[Batch], name: str) -> list[Tensor]:
+def standardised(images: Sequence[Batch], name: str, head: LinearHead | MapHead) -> list[Tensor]:
     maps = [i.features[name].double() for i in images]
+    if not head.standardised:
+        return maps
     columns = torch.cat([m.flatten(2)[0] for m in maps], dim=1)
     mean, std = columns.mean(1)[:, None, None], columns.std(1, correction=0)[:, None, None]
     return [torch.where(std > 1e-6, (m - mean) / std.clamp(min=1e-6), 0.0) for m in maps]
@@ -93,12 +95,12 @@ def standardised(images: Sequence[Batch], name: str) -> list[Tensor]:
 
 def plain_training(head: LinearHead | MapHead, training: Training, images: Sequence[Batch], n_images: int) -> Plain:
     """One head by itself; an image that is missing among the turns leaves its mini-batch smaller."""
-    inputs = {layer.name: standardised(images, layer.name) for layer in head.layers}
+    inputs = {layer.name: standardised(images, layer.name, head) for layer in head.layers}
     grid = head.grid if isinstance(head, MapHead) else ()
     weights = {layer.name: torch.zeros(layer.channels, *grid, dtype=torch.float64) for layer in head.layers}
     bias = torch.full(grid, 1.0 if training.loss == "mse" else 0.0, dtype=torch.float64)
     result = Plain(weights, bias)
-    learnt = [*weights.values(), bias] if grid or training.loss == "mse" else [*weights.values()]
+    learnt = [*weights.values(), bias] if grid or training.loss in ("mse", "sigmoid-mse") else [*weights.values()]
     for parameter in learnt:
         parameter.requires_grad_()
     kind = torch.optim.Adam if training.optimiser == "adam" else lambda *a, **k: torch.optim.SGD(*a, momentum=0.9, **k)
@@ -138,6 +140,8 @@ def one_loss(
     target = one.target(size)[0].double()
     if training.loss == "mse":
         return torch.nn.functional.mse_loss(maps, target)
+    if training.loss == "sigmoid-mse":
+        return torch.nn.functional.mse_loss(torch.sigmoid(maps), target / target.max())
     goal = target.flatten() / target.numel()
     return torch.nn.functional.kl_div(maps.flatten().log_softmax(0), goal, reduction="sum")
 

@@ -33,6 +33,8 @@ MIX: Heads = [
     (LinearHead(LAYERS[:1]), training(optimiser="sgd", weight_decay=0.1, images_per_step=1)),
     (MapHead(LAYERS[1:], (4, 5)), training(weight_decay=0.01)),
     (MapHead(LAYERS, (3, 4)), training(loss="kl", optimiser="sgd", epochs=2, images_per_step=20)),
+    (MapHead(LAYERS, (3, 4), standardised=False), training(loss="sigmoid-mse")),
+    (LinearHead(LAYERS), training(loss="sigmoid-mse")),
 ]
 
 
@@ -46,13 +48,14 @@ def assert_equal(run: Running[LinearHead] | Running[MapHead], plain: Plain) -> N
 
 def kinds() -> st.SearchStrategy[LinearHead | MapHead]:
     layers = st.sampled_from([LAYERS, LAYERS[:1], LAYERS[1:]])
-    return st.one_of(layers.map(LinearHead), layers.map(lambda some: MapHead(some, (4, 5))))
+    maps = st.builds(MapHead, layers, st.just((4, 5)), st.booleans())
+    return st.one_of(layers.map(LinearHead), maps)
 
 
 def trainings() -> st.SearchStrategy[Training]:
     return st.builds(
         Training,
-        loss=st.sampled_from(["mse", "kl", "nll"]),
+        loss=st.sampled_from(["mse", "kl", "nll", "sigmoid-mse"]),
         epochs=st.integers(1, 3),
         learning_rate=st.sampled_from([0.01, 0.05]),
         images_per_step=st.integers(1, 5),

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from harness.errors import MetricInputError
-from harness.metrics import Density, FixationCounts, auc, auc_borji, auc_judd, cc, ig, kld, nss, sauc, sim
+from harness.metrics import Density, FixationCounts, auc, auc_borji, auc_judd, auc_map, cc, ig, kld, mse, nss, sauc, sim
 from tests.harness.metrics.scenes import scene
 
 S = scene()
-WITH_DENSITY = [cc, sim, kld]
+WITH_DENSITY = [cc, sim, kld, auc_map, mse]
 WITH_FIXATIONS = [
     nss,
     auc,

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import auc as area
 from sklearn.metrics import roc_auc_score
 
-from harness.metrics import auc, auc_judd, cc, ig, kld, nss, sauc, sim
+from harness.metrics import auc, auc_judd, auc_map, cc, ig, kld, mse, nss, sauc, sim
 from tests.harness.metrics.scenes import Scene, scenes
 
 few = settings(max_examples=15, deadline=None)
@@ -86,3 +87,28 @@ def test_ig_is_the_mean_difference_of_log2(s: Scene) -> None:
     fixated, p, b = flat(s.fixations), flat(s.maps.exp()), flat(s.density)
     expected = np.average(np.log2(p) - np.log2(b), weights=fixated)
     assert ig(s.maps, s.fixations, s.density.log())[0].item() == pytest.approx(expected, abs=1e-12)
+
+
+@few
+@given(scenes)
+def test_auc_map_is_sklearns_with_the_upper_half_of_the_density_as_positives(s: Scene) -> None:
+    expected = roc_auc_score(flat(s.density) > 0.5 * flat(s.density).max(), flat(s.maps))
+    assert auc_map(s.maps, s.density)[0].item() == pytest.approx(expected, abs=1e-12)
+
+
+@few
+@given(scenes, st.sampled_from([0.1, 1.0, 30.0]))
+def test_mse_is_a_loop_over_the_pixels(s: Scene, scale: float) -> None:
+    maps = scale * s.maps / s.maps.abs().amax((1, 2), keepdim=True)
+    predicted, looked = flat(maps).tolist(), flat(s.density).tolist()
+    top, peak = max(1.0, *predicted), max(looked)
+    errors = [(max(p, 0.0) / top - d / peak) ** 2 for p, d in zip(predicted, looked, strict=True)]
+    assert mse(maps, s.density)[0].item() == pytest.approx(sum(errors) / len(errors), abs=1e-12)
+
+
+def test_mse_takes_a_map_within_0_and_1_as_it_is_and_any_other_over_its_maximum() -> None:
+    density = torch.tensor([[[0.0, 2.0, 4.0]]])
+    goal = torch.tensor([[[0.0, 0.5, 1.0]]])
+    for prediction in (goal, 8 * goal, 8 * goal - torch.tensor([[[3.0, 0.0, 0.0]]])):
+        assert mse(prediction, density).item() == 0
+    assert mse(0.5 * goal, density).item() == pytest.approx((0.25**2 + 0.5**2) / 3)

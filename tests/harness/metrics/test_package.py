@@ -12,7 +12,7 @@ from harness.metric_registry import METRICS
 from harness.metrics import Metric
 from tests.harness.metrics.scenes import scene
 
-NAMES = ("auc", "auc_borji", "auc_judd", "cc", "ig", "kld", "nss", "sauc", "sim")
+NAMES = ("auc", "auc_borji", "auc_judd", "auc_map", "cc", "ig", "kld", "mse", "nss", "sauc", "sim")
 
 
 def run(code: str) -> str:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from harness.metrics import auc, auc_borji, auc_judd, cc, ig, kld, nss, rank, sauc, sim
+from harness.metrics import auc, auc_borji, auc_judd, auc_map, cc, ig, kld, mse, nss, rank, sauc, sim
 from tests.harness.metrics.scenes import Scene, scene, scenes
 
 METRICS = {
@@ -17,9 +17,12 @@ METRICS = {
     "auc": lambda s: auc(s.maps, s.fixations),
     "auc_judd": lambda s: auc_judd(s.maps, s.fixations),
     "sauc": lambda s: sauc(s.maps, s.fixations, s.others),
+    "auc_map": lambda s: auc_map(s.maps, s.density),
+    "mse": lambda s: mse(s.maps, s.density),
     "ig": lambda s: ig(s.maps, s.fixations, s.density.log()),
 }
-RANKS = ("auc", "auc_judd", "sauc")
+RANKS = ("auc", "auc_judd", "sauc", "auc_map")
+WITHOUT_FIXATIONS = ("cc", "sim", "kld", "auc_map", "mse")
 GAZE = ("nss", "auc", "sauc", "ig")
 MONOTONE = [torch.exp, torch.atan, lambda x: x**3, lambda x: 1e-30 * x, lambda x: 1e6 + 1e3 * x]
 
@@ -49,7 +52,7 @@ def test_cc_nss_and_sim_do_not_change_under_affine_maps(s: Scene, scale: float, 
 @settings(max_examples=25, deadline=None)
 @given(scenes)
 def test_a_map_and_its_negative_share_one_auc_between_them(s: Scene) -> None:
-    for name in ("auc", "sauc"):
+    for name in ("auc", "sauc", "auc_map"):
         both = METRICS[name](s) + METRICS[name](with_maps(s, -s.maps))
         torch.testing.assert_close(both, torch.ones_like(both), rtol=1e-15, atol=0)
 
@@ -87,7 +90,7 @@ def test_a_batch_is_its_maps_one_by_one_in_any_order(s: Scene, order: list[int],
 @settings(max_examples=25, deadline=None)
 @given(scenes)
 def test_every_value_is_in_its_bounds(s: Scene) -> None:
-    for name in ("sim", *RANKS):
+    for name in ("sim", "mse", *RANKS):
         assert ((METRICS[name](s) >= 0) & (METRICS[name](s) <= 1)).all(), name
     assert (cc(s.maps, s.density).abs() <= 1).all()
     torch.testing.assert_close(cc(s.density, s.density), torch.ones(3).double())
@@ -108,7 +111,7 @@ def test_images_without_a_fixation_leave_their_neighbours_alone(name: str) -> No
     fixations[1] = 0
     value = METRICS[name](Scene(s.maps, s.density, fixations, s.others))
     assert torch.equal(value[[0, 2]], METRICS[name](s)[[0, 2]])
-    assert value[1].isnan() == (name not in ("cc", "sim", "kld"))
+    assert value[1].isnan() == (name not in WITHOUT_FIXATIONS)
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
@@ -143,6 +146,8 @@ def test_a_constant_ground_truth_cannot_be_correlated_with() -> None:
     for truth in (torch.zeros_like(s.density), torch.full_like(s.density, 0.1)):
         assert cc(s.maps, truth).isnan().all()
         assert sim(s.maps, truth).isnan().all()
+        assert auc_map(s.maps, truth).isnan().all()
+        assert mse(s.maps, truth).isnan().all()
         assert cc(torch.ones_like(s.maps), truth).isnan().all()
 
 

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import torch
 
-from harness.metrics import FixationCounts, auc, cc, constant, kld, nss, sim, why_unscored
+from harness.metrics import FixationCounts, auc, auc_map, cc, constant, kld, mse, nss, sim, why_unscored
 from tests.harness.metrics.scenes import Scene, scene
 
 WITH_FIXATIONS = {"nss": nss, "auc": auc}
-WITH_DENSITY = {"cc": cc, "sim": sim, "kld": kld}
+WITH_DENSITY = {"cc": cc, "sim": sim, "kld": kld, "auc_map": auc_map, "mse": mse}
 
 
 def troubled() -> Scene:
@@ -33,6 +33,8 @@ def test_reasons() -> None:
         "cc": [None, bad, None, empty],
         "sim": [None, bad, flat, empty],
         "kld": [None, bad, None, None],
+        "auc_map": [None, bad, None, empty],
+        "mse": [None, bad, None, empty],
     }
     for name, words in expected.items():
         assert why_unscored(name, s.maps, FixationCounts(s.fixations), s.density) == words, name
