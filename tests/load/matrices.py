@@ -18,7 +18,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def soaking() -> dict[str, Any]:
-    """Eight cells: closed forms, gradient descent, baselines, the ceiling."""
+    """Seven cells: closed forms, gradient descent, baselines, the ceiling."""
     sgd = {"name": "sgd", "loss": ["mse", "kl"], "epochs": 2, "layers": ["layer1"]}
     return {
         **SETTINGS,
