@@ -49,7 +49,7 @@ class ResNet50(Backbone):
     weights: str = "imagenet"
     seed: int = 0
     normalise: bool = True
-    """False leaves out the mean and standard deviation that the weights were trained with, as the original study did."""
+    """False leaves out the mean and standard deviation the weights were trained with, as the original study did."""
 
     def __post_init__(self) -> None:
         """Raises RecipeError for a `weights` that is neither a known name nor a file's."""

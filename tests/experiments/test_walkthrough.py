@@ -60,7 +60,7 @@ def test_the_published_copy_is_whole_and_small() -> None:
     text = (PUBLISHED / "walkthrough.md").read_text(encoding="utf-8")
     linked = {PUBLISHED / name for name in re.findall(r"!\[[^\]]*\]\(([^)]+\.png)\)", text)}
     assert linked == set(PUBLISHED.rglob("*.png"))
-    assert len(linked) >= 9
+    assert len(linked) == 8
     assert sum(file.stat().st_size for file in PUBLISHED.rglob("*") if file.is_file()) < 2_000_000
     assert "Traceback" not in text
     assert "Warning" not in text
