@@ -70,12 +70,8 @@ class EndedCells:
             rows = read_cells(self.folder).to_dict("records")
         except ResultsError:
             return []
-        known = [
-            {str(name): None if value != value else value for name, value in row.items()}
-            for row in rows
-            if row["cell_key"] in self.keys
-        ]
-        return [row for row in known if self._data(str(row["cell_key"])) == list(data)]
+        known = [row for row in rows if row["cell_key"] in self.keys and self._data(str(row["cell_key"])) == list(data)]
+        return [{str(name): None if value != value else value for name, value in row.items()} for row in known]
 
     def left_over(self) -> list[str]:
         """The labels of those that the present run did not ask for."""

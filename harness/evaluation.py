@@ -101,10 +101,9 @@ def evaluate(
         pool = Pool(stream.dataset, stream.device)
         workers = torch.get_num_threads() if stream.device.type == "cpu" else 1
         state.restore({desk.key: desk.scores for desk in desks}, stream)
-        phase, pool_of_threads = progress.phase("evaluating", stream.n_mine), ThreadPoolExecutor(workers)
-        with phase as bar, pool_of_threads as threads, interrupt.deferred():
-            if state.turn >= 0:
-                bar.advance(stream.n_until(None, state.turn))
+        left = stream.n_mine - stream.n_until(None, state.turn)
+        phase = progress.phase("evaluating", left)
+        with phase as bar, ThreadPoolExecutor(workers) as threads, interrupt.deferred():
             for batch in state.batches(stream.batches(after=state.turn)):
                 truth = GroundTruth(batch, batch, pool)
                 truth.prepare({need for metric in metrics for need in metric.needs})

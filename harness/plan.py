@@ -195,7 +195,7 @@ def _lost_cells(recipe: Recipe, data: str, error: str, entry: LayeredEntry, prob
     weights = str(entry.parameters.get("weights", NO_BACKBONE))
     for label, probe, own_layers in probes:
         for layers in (own_layers or entry.layers or recipe.layers) if probe.reads == "layers" else ():
-            name = layers if isinstance(layers, str) else "+".join(layers)
+            name, _ = _named(layers)
             yield Cell(data, entry.name, weights, name, (), label, probe, recipe.seed, error, broken=True)
 
 
@@ -264,11 +264,19 @@ def _expand(layer_sets: list[LayerSet], backbone: Backbone) -> Iterator[LayerSet
             yield layer_set
 
 
+def _named(layer_set: LayerSet) -> tuple[str, list[str]]:
+    """What tables call a layer set, and the names in it."""
+    if isinstance(layer_set, dict):
+        return next(iter(layer_set.items()))
+    return (layer_set, [layer_set]) if isinstance(layer_set, str) else ("+".join(layer_set), layer_set)
+
+
 def _resolve(
     layer_set: LayerSet, backbone: Backbone, known: set[str] | None
 ) -> tuple[str, tuple[LayerSpec, ...], str | None]:
     """(label, layers shallow to deep, the first layer this backbone lacks)."""
-    names = list(backbone.stages()) if layer_set == "all" else [layer_set] if isinstance(layer_set, str) else layer_set
+    label, names = _named(layer_set)
+    names = list(backbone.stages()) if layer_set == "all" else names
     available = {layer.name: layer for layer in backbone.available_layers()}
     for name in names:
         if known is not None and name not in known:
@@ -276,7 +284,6 @@ def _resolve(
             raise RecipeError(
                 f"layers: no backbone of the recipe has a layer {name!r}; did you mean {' or '.join(near) or 'all'}?"
             )
-    label = layer_set if isinstance(layer_set, str) else "+".join(layer_set)
     missing = next((name for name in names if name not in available), None)
     chosen = set(names)
     return label, tuple(layer for name, layer in available.items() if name in chosen), missing

@@ -16,7 +16,8 @@ from harness.registry import Registry
 RECIPES: Registry[Any] = Registry("recipe", "salprobe.recipes")
 """Packages whose *.yaml files are recipes."""
 
-LayerSet = str | list[str]
+LayerSet = str | list[str] | Annotated[dict[str, list[str]], Field(min_length=1, max_length=1)]
+"""A layer or one of the words for many, several layers together, or several under a name: {best: [layer2, layer3]}."""
 DATASET_KEYS = ("dataset", "test_dataset")
 PositiveInt = Annotated[int, Field(gt=0)]
 

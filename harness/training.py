@@ -132,9 +132,8 @@ class Classroom:
         if self.passes:
             self.stream.refill(progress)
         name = "training" if self.passes == 0 else f"training, pass {self.passes + 1}"
-        with progress.phase(name, self.stream.n_mine) as bar, interrupt.deferred():
-            if state.turn >= 0:
-                bar.advance(self.stream.n_until(self.passes, state.turn))
+        left = self.stream.n_mine - self.stream.n_until(self.passes, state.turn)
+        with progress.phase(name, left) as bar, interrupt.deferred():
             for batch in state.batches(self.stream.batches(epoch=self.passes, after=state.turn)):
                 for key in self._shared_fed:
                     if self._users(key):

@@ -90,8 +90,8 @@ class PooledMoments(Consumer):
         self._sums[fold, "G"].addmm_(x.T, x)
         self._sums[fold, "c"].addmm_(x.T, y)
         small = {"m": x.sum(0), "y": y.sum(0), "yy": y.square().sum(0), "n": y.new_tensor(len(x))}
-        for name, added in small.items():
-            self._sums[fold, name] = self._sums[fold, name] + added if (fold, name) in self._sums else added
+        for name, more in small.items():
+            self._sums[fold, name] = self._sums[fold, name] + more if (fold, name) in self._sums else more
 
 
 class PooledRidgeTrainer(Trainer):

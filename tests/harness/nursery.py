@@ -29,6 +29,7 @@ class Child:
 
     def wait(self) -> list[int]:
         """Exit codes, negative for the signal that ended a process, as subprocess has them."""
+        self.nursery.tell("wait")
         return [os.waitstatus_to_exitcode(status) for status in self.nursery.answer()]
 
     def kill(self, number: int = signal.SIGKILL) -> None:
@@ -72,11 +73,14 @@ class Nursery:
 
     def start(self, arguments: Sequence[str], said: Path, processes: int = 1, **environment: str) -> Child:
         """`salprobe ARGUMENTS`, what it says into a file."""
-        assert self._process.stdin is not None
         job = {"arguments": list(arguments), "said": str(said), "processes": processes, "environment": environment}
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
+        self.tell(json.dumps(job))
         return Child(self, self.answer(), said)
+
+    def tell(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
 
     def answer(self) -> list[int]:
         assert self._process.stdout is not None
@@ -94,13 +98,14 @@ def main() -> None:
 
     del mlflow, torch, commands
     keep_quiet()
-    for line in sys.stdin:
+    while line := sys.stdin.readline():
         job: dict[str, Any] = json.loads(line)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         pids = [_fork(job, rank, port) for rank in range(job["processes"])]
         print(json.dumps(pids), flush=True)
+        sys.stdin.readline()  # until then who has ended is a zombie, and its number nobody else's
         print(json.dumps([os.waitpid(pid, 0)[1] for pid in pids]), flush=True)
 
 

@@ -14,7 +14,9 @@ from rich.console import Console
 
 from harness.album import Album
 from harness.extraction import Extractor
+from harness.finished_run import read_run
 from harness.heads import HeadBank
+from harness.lock import locked
 from harness.overwrite import Overwrite
 from harness.plan import make_plan
 from harness.progress import Silent
@@ -85,6 +87,8 @@ def test_nothing_missing_costs_no_pass(tmp_path: Path, plugin: str, passes: list
     assert "own_net: 2 of 2 are finished and reused" in said
     pd.testing.assert_frame_equal(read_cells(first.folder), before, check_exact=True)
     assert Album(first.folder).ids == album
+    with locked(first.folder):  # who reads does not ask
+        assert len(read_run(first.folder).results) == 4
     console = Console(record=True, width=200, file=(tmp_path / "said").open("w"))
     print_leaderboard(first.folder, console, second.reused)
     assert console.export_text().count("reused") == 4

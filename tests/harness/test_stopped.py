@@ -22,7 +22,7 @@ from tests.harness.test_tracking import runs
 pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("SALPROBE_KILLS", "5"))
 SEED = int(os.environ.get("SALPROBE_KILLS_SEED", "0"))
-LONGEST = 0.7
+LONGEST = 0.5
 """Of the time that a run takes, until it is killed."""
 
 
