@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from harness import Context
+from harness._plugin import as_entry
 from harness.data.dataset import Dataset
 from harness.density import blur, sigma_for
 from harness.evaluation import Scores, evaluate
-from harness.identity import _entry
 from harness.metric_registry import METRICS
 from harness.metrics import auc, cc, nss
 from harness.progress import Silent
@@ -155,5 +155,5 @@ def test_each_is_named_for_what_it_is_and_the_usual_one_keeps_its_key() -> None:
     assert [probe.label for probe in (usual, *others)] == [
         "observers", "observers-leave-one-out", "observers-spearman-brown",
     ]  # fmt: skip
-    assert _entry(usual) == {"name": "observers"}
-    assert [_entry(probe)["method"] for probe in others] == ["leave-one-out", "spearman-brown"]
+    assert as_entry(usual) == {"name": "observers"}
+    assert [as_entry(probe)["method"] for probe in others] == ["leave-one-out", "spearman-brown"]
