@@ -26,6 +26,18 @@ def test_the_results_table_is_the_published_leaderboard() -> None:
         assert (auc, sauc, nss, ig) == (f"{row.auc:.3f}", f"{row.sauc:.3f}", f"{row.nss:.2f}", f"{row.ig:.2f}")
 
 
+def test_the_original_studys_table_is_the_published_leaderboard() -> None:
+    published = pd.read_csv(ROOT / "reports/published/original/leaderboard.csv")
+    rows = published[published.weights != "random"].set_index("probe")
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## The original study")[2].partition("\n## ")[0]
+    lines = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")][2:]
+    assert [line[0] for line in lines] == ["centre", "pooled-sgd-sigmoid-mse", "pooled-ridge", "ridge", "observers"]
+    for probe, cc, auc, auc_map, mse in lines:
+        row = rows.loc[probe]
+        assert (cc, auc, auc_map) == (f"{row.cc:.3f}", f"{row.auc:.3f}", f"{row.auc_map:.3f}")
+        assert mse == f"{row.mse:.4f}"
+
+
 def test_every_command_of_the_readme_exists() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = set(re.findall(r"^    salprobe (data )?([\w-]+)", text, flags=re.MULTILINE))
