@@ -117,7 +117,7 @@ def test_a_report_finds_what_a_run_leaves(export: Export, tmp_path: Path) -> Non
     assert back.record.dataset["test"]["images"] == 5
     assert "train" not in back.record.dataset
     assert {file.name for file in found.folder.iterdir()} == {
-        "cell.json", "maps.npz", "contact_sheet.jpg", "best_and_worst.jpg",
+        "cell.json", "result.json", "per_image.parquet", "maps.npz", "contact_sheet.jpg", "best_and_worst.jpg",
     }  # fmt: skip
     album = Album(folder)
     maps = SmallMaps.load(found.folder / "maps.npz")
