@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from harness.data.images import read_image
+from harness.data.images import decoded, file_bytes, open_image, read_image
 from harness.density import points_to_grid, sigma_for
-from harness.errors import ResultsError
+from harness.errors import DataError, ResultsError
 from harness.pictures import PictureRow, contact_sheet, fitted
 from harness.small_maps import LONGEST
 
@@ -79,11 +79,9 @@ class Album:
 
     def _from_disk(self, image_id: int) -> Stimulus:
         try:
-            with Image.open(self.folder / f"{image_id}.jpg", formats=["JPEG"]) as image:
-                pixels = np.array(image.convert("RGB"))
-            with Image.open(self.folder / f"{image_id}.png", formats=["PNG"]) as image:
-                density = np.array(image.convert("L")) / 255
-        except (OSError, ValueError, SyntaxError) as error:
+            pixels = decoded(open_image(file_bytes(self.folder / f"{image_id}.jpg"), ["JPEG"]), "RGB")
+            density = decoded(open_image(file_bytes(self.folder / f"{image_id}.png"), ["PNG"]), "L") / 255
+        except DataError as error:
             raise ResultsError(f"image {image_id} is not among those kept in {self.folder}: {error}") from error
         return Stimulus(image_id, self._name(image_id), pixels, density)
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -63,7 +62,7 @@ def _recipes(console: Console) -> None:
     from harness.recipe import recipe_names
 
     for name, text in recipe_names().items():
-        description = str(yaml.safe_load(text).get("description", "")).strip()
+        description = str(load_yaml(text).get("description", "")).strip()
         console.print(f"[bold]{name}[/bold]  {description}", highlight=False)
 
 

@@ -257,19 +257,25 @@ def read_info(folder: Path) -> dict[str, Any]:
 
 def load_readout(folder: Path) -> Readout:
     """Read what `save_readout` wrote; raises ResultsError for a missing, newer or unknown readout."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        document = json.loads((folder / "readout.json").read_text())
+        document = json.loads((folder / "readout.json").read_text(encoding="utf-8"))
         tensors = load_file(folder / "readout.safetensors")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise ResultsError(f"no readable readout in {folder}: {error}") from error
+    if not isinstance(document, dict):
+        raise ResultsError(f"{folder}/readout.json is not what a run writes")
     known = ", ".join(sorted(_KINDS))
-    if document.get("format") != FORMAT or document.get("kind") not in _KINDS:
+    if document.get("format") != FORMAT or str(document.get("kind")) not in _KINDS:
         raise ResultsError(
             f"{folder}/readout.json: format {document.get('format')}, kind {document.get('kind')!r}; this version "
             f"reads format {FORMAT} and kinds {known} (load the plugin that defines another kind first)"
         )
-    readout = _KINDS[document["kind"]].from_state(tensors, document["settings"])
-    readout.info = document["info"]
+    try:
+        readout = _KINDS[document["kind"]].from_state(tensors, document["settings"])
+        readout.info = dict(document["info"])
+    except Exception as error:  # whatever the kind makes of settings that no run wrote
+        raise ResultsError(f"{folder}: its readout is not what a run writes: {error!r}") from error
     return readout

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.errors import ResultsError
+from harness._array_files import open_archive, read_member, read_npy
+from harness.errors import DataError, ResultsError
 from harness.grid import resize
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 LONGEST = 64
 """Cells on a map's longer side at most: a linear readout on the usual fitting grid stays as it is."""
+MOST = 2**30
+"""Bytes of all maps of one size that are read: a quarter of a million maps of 64x64."""
 UNKNOWN, LEVELS = 0, 254
 """The level of a cell that is not finite; the others run from 1 (the map's minimum) to 1 + LEVELS (its maximum)."""
 
@@ -76,12 +79,14 @@ class SmallMaps:
         """Read what `save` wrote; raises ResultsError."""
         loaded = cls()
         try:
-            with np.load(path, allow_pickle=False) as file:
-                for name in file.files:
+            with open_archive(path) as archive:
+                for name in archive.namelist():
                     if name.startswith("ids_"):
-                        maps = file[f"maps_{name.removeprefix('ids_')}"]
-                        loaded._parts.append((tuple(map(int, file[name])), maps))
-        except (OSError, ValueError, LookupError) as error:
+                        ids, maps = (read_npy(read_member(archive, n, MOST), MOST) for n in (name, f"maps_{name[4:]}"))
+                        if ids.ndim != 1 or maps.ndim != 3 or len(ids) != len(maps) or maps.dtype != np.uint8:
+                            raise DataError(f"{ids.shape} ids of {maps.dtype} maps of the shape {maps.shape}")
+                        loaded._parts.append((tuple(map(int, ids)), maps))
+        except (DataError, ValueError, OverflowError) as error:
             raise ResultsError(f"no readable maps in {path}: {error}") from error
         return loaded
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from harness.cells import NO_BACKBONE
 from harness.errors import ResultsError, SalprobeError
 from harness.results import RECIPE, interval_columns, read_cells, share_columns
@@ -164,7 +162,7 @@ def _plain(row: dict[Any, Any]) -> dict[str, Any]:
 def read_recipe(folder: Path) -> dict[str, Any]:
     """The recipe as it was run; empty where it cannot be read."""
     try:
-        document = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        document = read_yaml(folder / RECIPE)
+    except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}

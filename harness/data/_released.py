@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from harness.data._gaze_columns import GazeColumns
 from harness.data.dataset import Split
-from harness.data.images import BadImageError
+from harness.data.images import BadImageError, decoded, file_bytes, open_image
 from harness.density import blur_points
+from harness.errors import DataError
 from harness.types import Size
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ def released_maps(root: Path, split: Split) -> dict[str, Path]:
     return {}
 
 
-def read_released(path: Path, id: int | str, size: Size) -> Float[ndarray, "h w"]:
-    """A released map, float32 from 0; raises BadImageError for one that cannot be read or has another size."""
+def read_released(path: Path, id: int | str, size: Size | None = None) -> Float[ndarray, "h w"]:
+    """A released map, float32 from 0; raises BadImageError for one that cannot be read or has not that size."""
     try:
-        with Image.open(path, formats=["PNG"]) as image:
-            values = np.array(image if image.mode in ("I;16", "I") else image.convert("F"), dtype=np.float32)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        image = open_image(file_bytes(path), ["PNG"])
+        values = decoded(image, None if image.mode in ("I;16", "I") else "F").astype(np.float32)
+    except DataError as error:
         raise BadImageError(id, str(path), f"released map cannot be read: {error}") from error
-    if values.shape != size:
+    if size is not None and values.shape != size:
         sizes = f"{values.shape[0]}x{values.shape[1]}, its image {size[0]}x{size[1]}"
         raise BadImageError(id, str(path), f"the released map is {sizes}")
     return values
@@ -81,9 +81,8 @@ def compare_with_blur(gaze: GazeColumns, maps: Mapping[str, Path], most: int, pr
 
 
 def _correlations(gaze: GazeColumns, index: int, path: Path) -> Sequence[float]:
-    with Image.open(path, formats=["PNG"]) as image:
-        size = (image.height, image.width)
-    released = read_released(path, gaze.images[index]["id"], size)
+    released = read_released(path, gaze.images[index]["id"])
+    size = (released.shape[0], released.shape[1])
     points = gaze.points(index, size)
     blurred = (blur_points(points.row, points.col, size, sigma * size[0] / 480).numpy() for sigma in SIGMAS)
     return [float(np.corrcoef(released.ravel(), density.ravel())[0, 1]) for density in blurred]
