@@ -107,11 +107,12 @@ def new_command(
 def ui_command(
     out: Out = Path("results"),
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
+    host: Annotated[str, typer.Option(help="Address to serve on; by default nobody else gets in.")] = "127.0.0.1",
 ) -> None:
     """Start the MLflow UI on the store of a results folder, with a link for every matrix in it."""
     from harness import commands
 
-    sys.exit(commands.start_ui(out, port))
+    sys.exit(commands.start_ui(out, port, host))
 
 
 @app.command("track")

@@ -117,11 +117,11 @@ def export_maps(folder: Path, cell: str, format: str, out: Path, overrides: Sequ
     console.print(words, soft_wrap=True, highlight=False, markup=False)
 
 
-def start_ui(out: Path, port: int) -> int:
+def start_ui(out: Path, port: int, host: str) -> int:
     """Run the MLflow UI in the foreground until it is stopped; raises TrackingError where there is no store."""
     from harness.tracking import ui
 
-    return ui.start_ui(out, port, Console())
+    return ui.start_ui(out, port, Console(), host)
 
 
 def track(folders: Sequence[Path], uri: str | None) -> None:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from harness.data._survey import KNOWN_IMAGES, KNOWN_POINTS, Gaze, Survey, survey
 from harness.errors import DataError
+from harness.paths import expanded
 from harness.progress import progress_for
 
 OK = 0
@@ -20,7 +21,7 @@ SHOWN = 10
 def check(root: Path, *, images: bool = False) -> int:
     """Print what is below `root`; the exit code is DataError's where a file cannot be read."""
     console = Console()
-    found = survey(root.expanduser().absolute(), progress_for(console), images=images)
+    found = survey(expanded(root).absolute(), progress_for(console), images=images)
     for line in _images(found):
         console.print(line, highlight=False)
     if found.gaze:

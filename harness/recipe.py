@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from harness._yaml import BadYamlError, load_yaml, read_yaml
 from harness.errors import RecipeError, UnknownNameError
+from harness.paths import expanded
 from harness.registry import Registry
 
 RECIPES: Registry[Any] = Registry("recipe", "salprobe.recipes")
@@ -154,7 +155,7 @@ def _find_plugins(document: dict[str, Any], recipe: Path, more: Sequence[Path]) 
     if not isinstance(own, list) or not all(isinstance(file, str) for file in own):
         return  # the validation says it better
     folder = recipe.parent if recipe.suffix in (".yaml", ".yml") else Path()
-    files = [*(folder / Path(file).expanduser() for file in own), *more]
+    files = [*(folder / expanded(file) for file in own), *more]
     if files:
         document["plugins"] = list(dict.fromkeys(str(file.absolute()) for file in files))
 

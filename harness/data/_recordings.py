@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from harness.data._observer_choice import ObserverChoice, only_chosen
-from harness.data._root import existing_root
+from harness.data._root import Links, existing_root, stray_link, stray_words
 from harness.data._splitting import Splitting
 from harness.data.dataset import Dataset, DatasetReader, Skipped, Split
 from harness.data.images import BadImageError, ImageFacts, check_image, refuse_bad
@@ -58,6 +58,8 @@ class Recordings:
     """What the people are called, by their number in `Gaze.observer`."""
     splits: Sequence[Split] | None = None
     """What the dataset itself says of each image."""
+    folders: tuple[Path, ...] = ()
+    """Where images may lie, links followed; empty: wherever they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,8 @@ class GazeReader(DatasetReader):
     on_bad: Literal["error", "skip"] = "error"
     title: str | None = None
     """What tables call the dataset."""
+    links: Links = "inside"
+    """Whether images may be links to files anywhere. The folder of images may always be one."""
 
     @property
     def label(self) -> str:
@@ -102,7 +106,8 @@ class GazeReader(DatasetReader):
         if not found.stimuli:
             raise DataError(f"{root}: not one image")
         held_out = self._held_out(found, root)
-        results = _checked(found, np.flatnonzero(held_out == (split == "test")).tolist())
+        folders = [folder.resolve() for folder in found.folders] if self.links == "inside" else []
+        results = _checked(found, folders, np.flatnonzero(held_out == (split == "test")).tolist())
         good = [result for result in results if isinstance(result, _Checked)]
         bad = [result for result in results if isinstance(result, BadImageError)]
         refuse_bad(bad, self.on_bad)
@@ -149,13 +154,15 @@ class _Checked:
     dropped: int
 
 
-def _checked(found: Recordings, indices: Sequence[int]) -> list[_Checked | BadImageError]:
+def _checked(found: Recordings, folders: Sequence[Path], indices: Sequence[int]) -> list[_Checked | BadImageError]:
     def check(index: int) -> _Checked | BadImageError:
         stimulus = found.stimuli[index]
         try:
             facts = check_image(stimulus.file, stimulus.id)
         except BadImageError as error:
             return error
+        if folders and (target := stray_link(stimulus.file, folders)):
+            return BadImageError(stimulus.id, str(stimulus.file), stray_words(target))
         every = found.gaze(index)
         if every.raster not in (None, facts.size):
             sizes = f"is {facts.size} (height, width), but its gaze is on a raster of {every.raster}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -53,9 +54,12 @@ class Pysaliency(GazeReader):
 
     def recordings(self, root: Path) -> Recordings:
         """From the two files."""
-        return recordings_of(
-            _read(first_file(root, (self.stimuli,), "stimuli")), _read(first_file(root, (self.fixations,), "fixations"))
+        stimuli, fixations = (
+            first_file(root, (self.stimuli,), "stimuli"),
+            first_file(root, (self.fixations,), "fixations"),
         )
+        found = recordings_of(_read(stimuli), _read(fixations))
+        return replace(found, folders=(root, cache_folder("datasets")))
 
 
 def dataset_of(
