@@ -16,6 +16,7 @@ from harness.data.images import decoded, file_bytes, open_image, read_image
 from harness.density import points_to_grid, sigma_for
 from harness.errors import DataError, ResultsError
 from harness.pictures import PictureRow, contact_sheet, fitted
+from harness.shown import shown
 from harness.small_maps import LONGEST
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class GrowingAlbum(Album):
         scaled = (density / density.max() if density.max() > 0 else density) * 255
         Image.fromarray(scaled.round().astype(np.uint8)).save(self.folder / f"{image_id}.png")
         self._made[image_id] = {
-            "file": file.name,
+            "file": shown(file.name),
             "height": size[0],
             "width": size[1],
             "points": len(points),

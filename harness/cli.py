@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -12,6 +13,7 @@ import typer
 
 from harness.data_cli import app as data_app
 from harness.errors import SalprobeError
+from harness.shown import shown_lines
 
 app = typer.Typer(
     name="salprobe",
@@ -178,11 +180,12 @@ def export_command(
     out: Annotated[Path, typer.Option("--out", "-o", help="An empty or new folder for the maps.")],
     format: Annotated[str, typer.Option("--format", "-f", help="npy, npz, png, tiff or salicon-json.")] = "npy",
     overrides: Overrides = None,
+    plugins: Plugins = None,
 ) -> None:
     """Write a finished cell's maps on the held-out images, at the images' own resolution."""
     from harness import commands
 
-    commands.export_maps(folder, cell, format, out, overrides or [])
+    commands.export_maps(folder, cell, format, out, overrides or [], plugins or [])
 
 
 @app.command("predict")
@@ -224,11 +227,13 @@ def main() -> None:
     # OpenMP's threads spin while they wait: where others use the cores too, small operations become 100x slower
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(level=os.environ.get("SALPROBE_LOG", "WARNING").upper(), format="%(levelname)s: %(message)s")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files are not always text
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except SalprobeError as error:
         who = f" (process {os.environ['RANK']})" if "RANK" in os.environ else ""
-        sys.stderr.write(f"error{who}: {error}\n")
+        sys.stderr.write(f"error{who}: {shown_lines(str(error))}\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from harness.data._survey import KNOWN_IMAGES, KNOWN_POINTS, Gaze, Survey, survey
 from harness.errors import DataError
 from harness.paths import expanded
 from harness.progress import progress_for
+from harness.shown import shown
 
 OK = 0
 SHOWN = 10
@@ -31,7 +33,7 @@ def check(root: Path, *, images: bool = False) -> int:
         best = f"best {maps.best_correlation:.3f} with {maps.best_sigma:g} px (at 480 rows)"
         console.print(f"released maps ({split}): {own}; {best}", highlight=False)
     for line in found.unreadable[:SHOWN]:
-        console.print(f"[red]unreadable[/] {line}", highlight=False)
+        console.print(f"[red]unreadable[/] {escape(shown(line))}", highlight=False)
     if len(found.unreadable) > SHOWN:
         console.print(f"[red]and {len(found.unreadable) - SHOWN} more[/]", highlight=False)
     for line in _recipe(found):

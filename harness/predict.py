@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Literal
 from PIL import Image
 
 from harness.album import JPEG
-from harness.data.image_files import ImageFile, find_images, shown
+from harness.data.image_files import ImageFile, find_images
 from harness.data.images import BadImageError, read_image
 from harness.errors import DataError, ResultsError, SalprobeError
 from harness.pictures import map_picture, overlay
 from harness.predictions import ENCODERS
 from harness.results import replacing
+from harness.shown import shown
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
@@ -82,7 +83,7 @@ def predict_images(predictor: Predictor, images: Sequence[ImageFile], wanted: Wa
     try:
         wanted.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ResultsError(f"cannot write into {wanted.out}: {error.strerror}; choose another --out") from error
+        raise ResultsError(f"cannot write into {shown(wanted.out)}: {error.strerror}; choose another --out") from error
     outcome = Predicted()
     with progress.phase("predicting", len(images)) as bar:
         for image in images:
@@ -93,7 +94,7 @@ def predict_images(predictor: Predictor, images: Sequence[ImageFile], wanted: Wa
                     outcome.odd[image.path] = size
             except (SalprobeError, OSError, RuntimeError, MemoryError) as error:
                 if isinstance(error, OSError) and error.errno in _NO_ROOM:
-                    raise ResultsError(f"nothing can be written into {wanted.out}: {error.strerror}") from error
+                    raise ResultsError(f"nothing can be written into {shown(wanted.out)}: {error.strerror}") from error
                 outcome.failed[image.path] = _reason(error)
                 progress.say(f"{shown(image.path)}: {shown(_reason(error))}")
             bar.advance(1)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.data.image_files import shown
 from harness.errors import DataError, RecipeError, ResultsError
 from harness.find_readout import find_cell
 from harness.machine import choose_device
 from harness.predict import Formats, Predicted, Wanted, images_for, predict_images
 from harness.predictor import Predictor
 from harness.progress import progress_for
+from harness.shown import shown
 
 FORMATS: dict[str, Formats] = {"npy": ("npy",), "png": ("png",), "both": ("npy", "png")}
 
@@ -58,5 +58,5 @@ def _tell(console: Console, predictor: Predictor, outcome: Predicted, wanted: Wa
         console.print(words, soft_wrap=True, highlight=False, markup=False)
     kinds = {"npy": "npy (float32)", "png": "png (8 bit, each map scaled to 0..255)"}
     made = [kinds[format] for format in wanted.formats] + (["overlays"] if wanted.overlays else [])
-    words = f"{outcome.done} images: {', '.join(made)} in {wanted.out.resolve()}"
+    words = f"{outcome.done} images: {', '.join(made)} in {shown(wanted.out.resolve())}"
     console.print(words, soft_wrap=True, highlight=False, markup=False)

@@ -18,6 +18,7 @@ import yaml
 from harness.errors import ResultsError
 from harness.per_image import PerImage
 from harness.recipe import Recipe
+from harness.shown import shown_lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,9 +96,9 @@ class CellResult:
             "n_constant": self.n_constant,
             "unscored": json.dumps(self.unscored) if self.unscored else None,
             **{f"time_{phase}_s": seconds for phase, seconds in self.seconds.items()},
-            "warnings": "; ".join(self.info.get("warnings", [])) or None,
+            "warnings": shown_lines("; ".join(self.info.get("warnings", []))) or None,
             "status": self.status,
-            "error": self.error,
+            "error": None if self.error is None else shown_lines(self.error),
         }
 
 

@@ -194,5 +194,7 @@ def about(*splits: Dataset) -> dict[str, Any]:
             for split in splits
         },
         "pool_of_other_images": {"images": len(test), "points": len(test.row), "rule": POOL_RULE},
-        "skipped": [{"id": s.id, "file": s.file, "reason": s.reason} for split in splits for s in split.skipped],
+        "skipped": [
+            {"id": s.id, "file": shown(s.file), "reason": shown(s.reason)} for split in splits for s in split.skipped
+        ],
     }

@@ -10,6 +10,7 @@ from typing import Any
 from harness.cells import NO_BACKBONE
 from harness.errors import ResultsError, SalprobeError
 from harness.results import RECIPE, interval_columns, read_cells, share_columns
+from harness.shown import shown
 from reports._pairs import read_tests
 
 NOT_METRICS = {
@@ -53,7 +54,7 @@ def read_boards(folders: Sequence[Path], by: str | None = None) -> dict[str, Boa
     paths = list(dict.fromkeys(folder.resolve() for folder in folders))
     names = [path.name for path in paths]
     return {
-        path.name if names.count(path.name) == 1 else f"{path.parent.name}/{path.name}": read_board(path, by)
+        shown(path.name if names.count(path.name) == 1 else f"{path.parent.name}/{path.name}"): read_board(path, by)
         for path in paths
     }
 
@@ -73,7 +74,7 @@ def read_board(folder: Path, by: str | None = None) -> Board:
     best = next((row["cell_key"] for row in finished if has_network(row) and by and row[by] is not None), None)
     dataset = " + ".join(dict.fromkeys(row["dataset"] for row in rows))
     others = [row for row in rows if row["status"] != "finished"]
-    name = str(recipe.get("name") or folder.resolve().name)
+    name = str(recipe.get("name") or shown(folder.resolve().name))
     return Board(folder, name, dataset, metrics, by, finished, others, best, read_tests(folder))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 MUST = ("image", "observer", "x", "y")
 MAY = ("t", "id", "split")
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_BYTES = re.compile("[\udc80-\udcff]")
+"""What is left of bytes that are not UTF-8."""
 _SPLITS: dict[str, Split] = {"train": "train", "test": "test", "val": "test"}
 
 
@@ -40,8 +43,9 @@ def read_gaze_table(file: Path) -> GazeTable:
 
     try:
         if file.suffix.lower() in _SEPARATORS:
-            texts = {"image": str, "observer": str, "split": str}
-            frame = pd.read_csv(file, sep=_SEPARATORS[file.suffix.lower()], dtype=texts, encoding="utf-8-sig")
+            texts = {"image": object, "observer": object, "split": object}  # str of pandas holds UTF-8 alone
+            how: Any = {"dtype": texts, "encoding": "utf-8-sig", "encoding_errors": "surrogateescape"}
+            frame = pd.read_csv(file, sep=_SEPARATORS[file.suffix.lower()], **how)
         else:
             frame = pd.read_parquet(file)
     except (OSError, ValueError, ImportError) as error:
@@ -65,7 +69,11 @@ def _texts(frame: pd.DataFrame, name: str, file: Path) -> NDArray[np.object_]:
     column = frame[name]
     if column.isna().any():
         raise DataError(f"{file}: {_row(column.isna())} has no {name}")
-    return column.astype(str).to_numpy(dtype=object)
+    texts = [str(value) for value in column]
+    if name != "image" and _BYTES.search("".join(texts)):  # the name of a file need not be text
+        row = _row([bool(_BYTES.search(text)) for text in texts])
+        raise DataError(f"{file}: {row}: {name} is not UTF-8; save the table as UTF-8")
+    return np.array(texts, dtype=object)
 
 
 def _numbers(frame: pd.DataFrame, name: str, file: Path) -> NDArray[np.float64]:
