@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness._yaml import load_yaml
 from harness.errors import PluginError, UnknownNameError
 from harness.plugin_files import load_plugins
 from harness.registry import GROUPS, Registry

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness._yaml import read_yaml
 from harness.cells import NO_BACKBONE
 from harness.errors import ResultsError, SalprobeError
 from harness.results import RECIPE, interval_columns, read_cells, share_columns

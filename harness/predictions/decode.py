@@ -41,7 +41,10 @@ def _array(content: bytes) -> NDArray[Any]:
 
 
 def _image(content: bytes) -> NDArray[Any]:
-    image = open_image(content, ("PNG", "TIFF", "JPEG"))
+    try:
+        image = open_image(content, ("PNG", "TIFF", "JPEG"))
+    except DataError as error:
+        raise DataError(f"{error}; if it is a whole map, save it as .npy") from error
     pages = getattr(image, "n_frames", 1)
     if pages > 1:
         raise DataError(f"holds {pages} pages; a map is one")

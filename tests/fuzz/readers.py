@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import yaml
 from hypothesis import strategies as st
 
+from harness.data import _annotation_stream
 from harness.data._fixation_structs import load_scanpaths, recordings_of
 from harness.data._gaze_mat import read_mat
 from harness.data._gaze_table import read_gaze_table
@@ -18,6 +21,7 @@ from harness.data._released import read_released
 from harness.data.cat2000 import _gaze as fixated_pixels
 from harness.data.images import check_image, read_image
 from harness.data.salicon import Salicon
+from harness.errors import SalprobeError
 from harness.plan import make_plan
 from harness.predictions.decode import decode_map
 from harness.predictions.salicon_json import read_results
@@ -55,7 +59,9 @@ def _annotations(content: bytes, folder: Path) -> None:
         if not (picture := folder / "images" / image(id_)["file_name"]).exists():
             save_jpeg(picture)
     _file(folder, f"annotations/{NAMES['train']}", content)
-    Salicon(root=str(folder), edition="custom", points="eye", on_bad="skip").read("train")
+    for piece in (_annotation_stream.PIECE, 64):  # whole, and cut into pieces as a large file is
+        with patch.object(_annotation_stream, "PIECE", piece), suppress(SalprobeError):
+            Salicon(root=str(folder), edition="custom", points="eye", on_bad="skip").read("train")
 
 
 def _gaze_mat(content: bytes, folder: Path) -> None:
