@@ -45,7 +45,8 @@ fuzz: $(VENV)/.installed ## try every reader of files with 1000 damaged inputs, 
 # an environment of its own: what looks for holes is no part of what is looked at
 audit: $(VENV)/.installed ## look up known vulnerabilities of every installed package (needs the internet)
 	@test -x $(VENV)/audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)/audit \
-	  && $(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) pip-audit; }
+	  && $(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) pip-audit; } \
+	  || { echo "nothing was looked up: pip-audit cannot be installed; is the package index in reach?"; exit 2; }
 	@$(BIN)/python -m tests.audit $(VENV)/audit/bin/pip-audit
 
 # BENCH narrows or changes a run: make bench BENCH="-k startup", make bench BENCH="--bench-images 64,16"

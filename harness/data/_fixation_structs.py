@@ -69,7 +69,7 @@ def recordings_of(
         stimuli=[stimulus for stimulus, _ in ordered],
         gaze=lambda index: ordered[index][1].gaze(nearest=nearest),
         observers=tuple(range(1, people + 1)),
-        folders=(file.parent, folder),
+        folders=(folder,),
     )
 
 

@@ -59,7 +59,7 @@ class Recordings:
     splits: Sequence[Split] | None = None
     """What the dataset itself says of each image."""
     folders: tuple[Path, ...] = ()
-    """Where images may lie, links followed; empty: wherever they are."""
+    """Where images may lie beside the dataset's own folder, links followed; empty: wherever they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +106,8 @@ class GazeReader(DatasetReader):
         if not found.stimuli:
             raise DataError(f"{root}: not one image")
         held_out = self._held_out(found, root)
-        folders = [folder.resolve() for folder in found.folders] if self.links == "inside" else []
+        checked = bool(found.folders) and self.links == "inside"
+        folders = [folder.resolve() for folder in (root, *found.folders)] if checked else []
         results = _checked(found, folders, np.flatnonzero(held_out == (split == "test")).tolist())
         good = [result for result in results if isinstance(result, _Checked)]
         bad = [result for result in results if isinstance(result, BadImageError)]

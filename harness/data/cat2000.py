@@ -59,7 +59,7 @@ class Cat2000(GazeReader):
             if not self.categories or file.parent.name in self.categories
         ]
         mats = [places / s.file.parent.name / f"{s.file.stem}.mat" for s in found]
-        return Recordings(found, lambda index: _gaze(mats[index]), (EVERYBODY,), folders=(root, stimuli))
+        return Recordings(found, lambda index: _gaze(mats[index]), (EVERYBODY,), folders=(stimuli,))
 
 
 def _gaze(file: Path) -> Gaze:

@@ -68,7 +68,7 @@ class Folder(GazeReader):
             gaze=lambda index: self._gaze(table, codes, rows[order[index]]),
             observers=labels,
             splits=[splits[i] for i in order] if splits is not None else None,
-            folders=(root, folder),
+            folders=(folder,),
         )
 
     def _gaze(self, table: GazeTable, codes: NDArray[np.int32], rows: NDArray[np.int64]) -> Gaze:

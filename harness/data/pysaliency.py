@@ -59,7 +59,7 @@ class Pysaliency(GazeReader):
             first_file(root, (self.fixations,), "fixations"),
         )
         found = recordings_of(_read(stimuli), _read(fixations))
-        return replace(found, folders=(root, cache_folder("datasets")))
+        return replace(found, folders=(cache_folder("datasets"),))
 
 
 def dataset_of(
