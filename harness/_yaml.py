@@ -52,7 +52,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """The next node; raises ComposerError for one that is too large, too deep, or within itself."""
-        mark = self.peek_event().start_mark
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         self.depth += 1
         if self.depth > DEEPEST:
             raise yaml.composer.ComposerError(None, None, f"nested deeper than {DEEPEST} times", mark)

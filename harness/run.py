@@ -22,6 +22,7 @@ from harness.ground_truth import POOL_RULE
 from harness.group_run import GroupRun
 from harness.machine import choose_device, settled
 from harness.results import CellResult, Observer, ResultsFolder, RunRecord
+from harness.shown import shown
 from harness.uncertainty import Uncertainty
 
 if TYPE_CHECKING:

@@ -99,10 +99,13 @@ def _image(entry: Any, index: int, file: Path) -> Scanpaths:
 def _subject(entry: Any, where: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if isinstance(entry, np.ndarray) and entry.size == 0:  # an empty cell: not shown to this person
         return np.empty(0), np.empty(0)
-    found = [entry.get(axis) for axis in ("fix_x", "fix_y")] if isinstance(entry, dict) else [None]
-    if not all(isinstance(values, np.ndarray) for values in found):
-        raise DataError(f"{where}: a subject needs the numbers fix_x and fix_y")
-    x, y = (np.ravel(values).astype(np.float64) for values in found)
+    x, y = (_flat(entry.get(axis) if isinstance(entry, dict) else None, where) for axis in ("fix_x", "fix_y"))
     if len(x) != len(y):
         raise DataError(f"{where}: a subject has {len(x)} fix_x, but {len(y)} fix_y")
     return x, y
+
+
+def _flat(values: object, where: str) -> NDArray[np.float64]:
+    if not isinstance(values, np.ndarray):
+        raise DataError(f"{where}: a subject needs the numbers fix_x and fix_y")
+    return np.ravel(values).astype(np.float64)

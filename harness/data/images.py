@@ -117,7 +117,7 @@ def open_image(data: bytes, formats: Sequence[str] = FORMATS) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Pillow's own limit, which is another, and of damage
-            image = Image.open(io.BytesIO(data), formats=formats)
+            image = Image.open(io.BytesIO(data), formats=list(formats))
     except UnidentifiedImageError as error:  # its own words name an object in memory
         raise DataError(f"not a readable image ({', '.join(formats)})") from error
     except Image.DecompressionBombError as error:  # Pillow's own limit, higher than ours

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 
 from harness.errors import SalprobeError
+from harness.shown import shown_lines
 from tests.fuzz.readers import READERS
 
 ASKED = int(os.environ.get("SALPROBE_FUZZ", "0"))
@@ -52,6 +53,6 @@ def test_bad_input_is_refused_by_a_declared_error(name: str, tmp_path: Path) -> 
                 reader.read(given_input, tmp_path)
             except SalprobeError as error:
                 event("refused")
-                str(error).encode(errors="surrogateescape")
+                shown_lines(str(error)).encode()  # as the command line prints it
 
     check()
