@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from backbones._layers import check_layers
-from harness import Backbone, LoadedBackbone, Weights, backbone
+from harness import Backbone, LoadedBackbone, Weights, added, backbone
 from harness._backbone import BACKBONES
 from harness.errors import RecipeError
 from harness.types import LayerSpec, Size
@@ -26,12 +26,16 @@ LARGEST = 4.0
 
 @backbone("scales")
 class Scales(Backbone):
-    """`of`: another backbone's name, with its `weights` and `seed`; `scales` of the input. Layers: `layer3@0.5`."""
+    """`of`: another backbone's name, with its `weights` and `seed`; `scales` of the input. Layers: `layer3@0.5`.
+
+    `mirror`: every layer is the mean of the image's features and of its mirror image's, mirrored back.
+    """
 
     of: str = "resnet50"
     weights: str = "imagenet"
     seed: int = 0
     scales: tuple[float, ...] = (1.0, 0.5)
+    mirror: bool = added(False)
 
     def __post_init__(self) -> None:
         """Raises RecipeError for scales that cannot be, or a network that cannot be wrapped."""
@@ -43,8 +47,9 @@ class Scales(Backbone):
 
     @property
     def label(self) -> str:
-        """The network's, and the scales: `resnet50@1+0.5`."""
-        return f"{self.network.label}{AT}{'+'.join(f'{scale:g}' for scale in self.scales)}"
+        """The network's, and the scales: `resnet50@1+0.5`, `resnet50@1+0.5+mirror`."""
+        sights = [*(f"{scale:g}" for scale in self.scales), *(["mirror"] if self.mirror else [])]
+        return f"{self.network.label}{AT}{'+'.join(sights)}"
 
     @cached_property
     def network(self) -> Backbone:
@@ -77,14 +82,16 @@ class Scales(Backbone):
 
     def load(self, device: torch.device) -> LoadedScales:
         """Raises WeightsError, as the network does."""
-        return LoadedScales(self.network.load(device), self.available_layers(), self.label)
+        return LoadedScales(self.network.load(device), self.available_layers(), self.label, mirror=self.mirror)
 
 
 class LoadedScales(LoadedBackbone):
-    """Resizes the network's input (bilinear, antialiased) and runs it once a scale."""
+    """Resizes the network's input (bilinear, antialiased) and runs it once a scale, mirrored a second time."""
 
-    def __init__(self, network: LoadedBackbone, layers: tuple[LayerSpec, ...], label: str) -> None:
-        self.network, self.layers, self.label = network, layers, label
+    def __init__(
+        self, network: LoadedBackbone, layers: tuple[LayerSpec, ...], label: str, *, mirror: bool = False
+    ) -> None:
+        self.network, self.layers, self.label, self.mirror = network, layers, label, mirror
         self.weights, self.preprocessing, self.device = network.weights, network.preprocessing, network.device
         self.module = getattr(network, "module", None)
 
@@ -96,9 +103,16 @@ class LoadedScales(LoadedBackbone):
         found: dict[str, Tensor] = {}
         for scale in dict.fromkeys(name.rpartition(AT)[2] for name in layers):
             wanted = [name.rpartition(AT)[0] for name in layers if name.rpartition(AT)[2] == scale]
-            seen = self.network.forward(self._resized(images, float(scale)), wanted)
+            seen = self._seen(self._resized(images, float(scale)), wanted)
             found |= {f"{name}{AT}{scale}": features for name, features in seen.items()}
         return {name: found[name] for name in layers}
+
+    def _seen(self, images: Float[Tensor, "b 3 h w"], layers: Sequence[str]) -> Mapping[str, Tensor]:
+        seen = self.network.forward(images, layers)
+        if not self.mirror:
+            return seen
+        mirrored = self.network.forward(images.flip(-1), layers)
+        return {name: (features + mirrored[name].flip(-1)) / 2 for name, features in seen.items()}
 
     def compile(self) -> None:
         """The network's own way."""

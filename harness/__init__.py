@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness._backbone import Backbone, LoadedBackbone, Preprocessing, Weights, backbone
+    from harness._plugin import added
     from harness._probe import Consumer, Context, Probe, Trainer, probe
     from harness.data.dataset import Dataset, DatasetReader, Split, dataset
+    from harness.data.source import Source
     from harness.errors import DataError, PluginError, SalprobeError, WeightsError
     from harness.metric_registry import metric
     from harness.metrics import Density, FixationCounts, Metric
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
 # Lazy, so that `salprobe --help` does not pay for torch.
 _HOMES = {
     "harness._backbone": ("Backbone", "LoadedBackbone", "Preprocessing", "Weights", "backbone"),
+    "harness._plugin": ("added",),
     "harness._probe": ("Consumer", "Context", "Probe", "Trainer", "probe"),
     "harness.data.dataset": ("Dataset", "DatasetReader", "Split", "dataset"),
+    "harness.data.source": ("Source",),
     "harness.errors": ("DataError", "PluginError", "SalprobeError", "WeightsError"),
     "harness.metric_registry": ("metric",),
     "harness.metrics": ("Density", "FixationCounts", "Metric"),
@@ -56,10 +60,12 @@ __all__ = [
     "Probe",
     "Readout",
     "SalprobeError",
+    "Source",
     "Split",
     "Trainer",
     "Weights",
     "WeightsError",
+    "added",
     "backbone",
     "dataset",
     "load_readout",

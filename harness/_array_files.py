@@ -18,6 +18,9 @@ from harness.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Of these zipfile decompresses no more than it is asked for."""
+
 
 def read_npy(content: bytes, most: int) -> NDArray[Any]:
     """The array of a .npy file: plain numbers, at most so many. Raises DataError."""
@@ -34,9 +37,16 @@ def read_npy(content: bytes, most: int) -> NDArray[Any]:
 def read_member(archive: zipfile.ZipFile, member: str, most: int) -> bytes:
     """A member of an archive, at most so many bytes once it is decompressed. Raises DataError."""
     try:
-        if archive.getinfo(member).file_size > most:
+        facts = archive.getinfo(member)
+        if facts.file_size > most:
             raise DataError(f"is more than {most:,} bytes")
-        return archive.read(member)
+        if facts.compress_type not in _BOUNDED:
+            raise DataError("cannot be read: compressed in an unusual way; write it stored or deflated")
+        with archive.open(member) as file:  # archive.read would decompress all there is, whatever the size says
+            content = file.read(max(1, facts.file_size))
+        if len(content) != facts.file_size:
+            raise DataError(f"cannot be read: {len(content):,} of {facts.file_size:,} bytes are there")
+        return content
     except DataError:
         raise
     except Exception as error:  # what a damaged archive raises depends on how it is compressed
@@ -48,7 +58,7 @@ def open_archive(path: Any) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except Exception as error:  # what a damaged archive raises depends on where the damage is
-        raise DataError(f"not a readable .npz file: {error}") from error
+        raise DataError(f"not a readable .npz or .zip file: {error}") from error
 
 
 def _check_header(content: bytes, most: int) -> None:

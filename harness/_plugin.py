@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Protocol, TypeVar, overload
 
 from harness.registry import Registry
@@ -40,9 +40,17 @@ def registering(
     return decorate
 
 
+def added(default: T) -> T:
+    """The default of a parameter that a released plugin did not have: as long as it has that value it is not part of
+    the cell's key, so that finished results keep theirs."""
+    made: T = field(default=default, metadata={"added": True})
+    return made
+
+
 def as_entry(plugin: Any) -> dict[str, Any]:
-    """A configured plugin as a recipe would name it, with all its parameters."""
-    return {"name": plugin.name, **asdict(plugin)}
+    """A configured plugin as a recipe would name it, with all its parameters but `added` ones at their default."""
+    unused = {f.name for f in fields(plugin) if f.metadata.get("added") and getattr(plugin, f.name) == f.default}
+    return {"name": plugin.name, **{name: value for name, value in asdict(plugin).items() if name not in unused}}
 
 
 def subclass_check(base: type) -> Callable[[Any], str | None]:

@@ -16,6 +16,7 @@ from harness.registry import Registry
 from harness.types import Batch, LayerSpec
 
 C = TypeVar("C", bound="Consumer")
+Bound = Literal["floor", "ceiling"]
 
 
 class Consumer(ABC):
@@ -81,6 +82,8 @@ class Context:
     device: torch.device
     _shared: MutableMapping[Hashable, Consumer]
     _uses: Callable[[Hashable], None] = lambda _: None
+    crosses: bool = False
+    """Whether the held-out images are of another dataset: their gaze may have other densities of points."""
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -105,14 +108,21 @@ class Probe(ABC):
     name: ClassVar[str] = "?"
     reads: ClassVar[Literal["layers", "gaze"]] = "layers"
     """"layers": a cell for every layer set of every backbone. "gaze": no network, a cell for each dataset."""
-    bound: ClassVar[Literal["floor", "ceiling"] | None] = None
+    bound: ClassVar[Bound | None] = None
     """Whether its scores are the floor or the ceiling of what there is to explain; a run's first of each counts."""
+    added_later: ClassVar[frozenset[str]] = frozenset()
+    """Parameters that came when cells had keys already: part of a key only where they differ from their default."""
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     @property
     def label(self) -> str:
         """The name in tables; a probe whose parameters change what it is (a loss) adds them here."""
         return self.name
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether it is a bound only where the recipe has no other probe of this bound."""
+        return False
 
     @classmethod
     def sweep(cls, parameters: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness._backbone import Backbone
-from harness._probe import Probe
+from harness._probe import Bound, Probe
 from harness.types import LayerSpec
 
 NO_BACKBONE = "none"
@@ -31,8 +31,15 @@ class Cell:
     """How deep its one layer lies, counted from 0; None for several layers or none."""
     broken: bool = False
     """Whether `skip` tells of a plugin that cannot be used: its row is then "failed"."""
+    counts: bool = True
+    """Whether it is the floor or ceiling that its probe says: of several only one is."""
     plugins: tuple[tuple[str, str], ...] = ()
     """(name, sha256) of what it is made of that came from plugin files."""
+
+    @property
+    def bound(self) -> Bound | None:
+        """Whether its scores are the floor or the ceiling of this run's explainable range."""
+        return self.probe.bound if self.counts else None
 
     @property
     def unrun(self) -> Literal["failed", "skipped"]:

@@ -147,7 +147,8 @@ def report_command(
 @app.command("score")
 def score_command(
     predictions: Annotated[
-        Path, typer.Option("--predictions", "-p", help="A folder of maps, one .npz, or a SALICON results .json.")
+        Path,
+        typer.Option("--predictions", "-p", help="A folder of maps, one .npz or .zip, or a SALICON results .json."),
     ],
     dataset: Annotated[str, typer.Option("--dataset", "-d", help="A recipe (its data and metrics) or a dataset.")],
     overrides: Overrides = None,
@@ -178,7 +179,9 @@ def export_command(
     folder: Annotated[Path, typer.Argument(help="The folder of a run, e.g. results/osie.")],
     cell: Annotated[str, typer.Option("--cell", "-c", help='A cell by key or label, or part of it: "layer3 ridge".')],
     out: Annotated[Path, typer.Option("--out", "-o", help="An empty or new folder for the maps.")],
-    format: Annotated[str, typer.Option("--format", "-f", help="npy, npz, png, tiff or salicon-json.")] = "npy",
+    format: Annotated[
+        str, typer.Option("--format", "-f", help="npy, npz, png, tiff, zip (of png) or salicon-json.")
+    ] = "npy",
     overrides: Overrides = None,
     plugins: Plugins = None,
 ) -> None:
@@ -190,7 +193,6 @@ def export_command(
 
 @app.command("predict")
 def predict_command(
-    images: Annotated[list[str], typer.Argument(help="Image files, folders (with all below them) or globs.")],
     readout: Annotated[
         str,
         typer.Option(
@@ -198,11 +200,30 @@ def predict_command(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the maps.")],
+    images: Annotated[
+        list[str] | None, typer.Argument(help="Image files, folders (with all below them) or globs.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", "-d", help="salicon-test with --set root=FOLDER, in place of images.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter of --dataset: root, info.")
+    ] = None,
     cell: Annotated[
         str | None, typer.Option("--cell", "-c", help='Of a results folder: "layer3 ridge"; by default the best cell.')
     ] = None,
-    format: Annotated[str, typer.Option("--format", "-f", help="npy, png or both.")] = "both",
-    overlays: Annotated[bool, typer.Option("--overlay/--no-overlay", help="Each map laid over its image.")] = True,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="npy, png, both, zip (of png), salicon-json; several with commas. Default: both, "
+            "with --dataset png,salicon-json.",
+        ),
+    ] = None,
+    overlays: Annotated[
+        bool | None, typer.Option("--overlay/--no-overlay", help="Each map laid over its image (not with --dataset).")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     results: Annotated[Path, typer.Option(help="Folder with the MLflow store of a run id or URI.")] = Path("results"),
@@ -210,8 +231,12 @@ def predict_command(
     """Saliency maps and overlays for new images of any size, from a finished cell."""
     from harness import predict_command
 
-    wanted = predict_command.wanted_files(out, format, overlays=overlays, overwrite=overwrite)
-    sys.exit(predict_command.predict(readout, cell, images, wanted, device, results))
+    asked = predict_command.Asked(images or (), dataset, overrides or ())
+    asked.check()
+    wanted = predict_command.wanted_files(
+        out, format, overlays=overlays, overwrite=overwrite, dataset=dataset is not None
+    )
+    sys.exit(predict_command.predict(readout, cell, asked, wanted, device, results))
 
 
 @app.command("doctor")

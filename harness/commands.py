@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,16 @@ from harness.allocator import keep_pages
 from harness.distributed import is_main, processes, size
 from harness.errors import TrackingError
 from harness.export import export_cell
+from harness.folds import Fold, by_fold, pool
 from harness.machine import choose_device, settled, stream_settings
 from harness.memory import estimate, peak_bytes
 from harness.plan import Plan, make_plan
 from harness.predictions import EIGHT_BIT
 from harness.progress import Silent, progress_for
-from harness.recipe import load_recipe
+from harness.recipe import Recipe, load_recipe
 from harness.registry import Registry
-from harness.run import read_split, run
+from harness.results import Observer
+from harness.run import read_splits, run
 from harness.score import Scoring, label_for, plan_for
 from harness.tracking import MlflowObserver
 from harness.units import gib
@@ -37,15 +39,29 @@ def run_recipe(name: str, overrides: Sequence[str], out: Path, plugins: Sequence
     Of several processes only the main one speaks.
     """
     keep_pages()
-    plan = make_plan(load_recipe(name, overrides, plugins))
+    recipe = load_recipe(name, overrides, plugins)
+    plans = {fold: make_plan(one) for fold, one in by_fold(recipe).items()}
+    plan = None if plans else make_plan(recipe)
     with processes():
-        if is_main():
-            return _run(plan, out)
+        return _run_folds(recipe, plans, out) if plan is None else _run(plan, out)
+
+
+def _run_folds(recipe: Recipe, plans: Mapping[int, Plan], out: Path) -> int:
+    """A run after the other, then all of them together; the exit code of the first that was not fine."""
+    folds = [Fold(number) for number in plans]
+    codes = [_run(plan, out, [fold]) for fold, plan in zip(folds, plans.values(), strict=True)]
+    if is_main():
+        metrics = next(iter(plans.values())).metrics
+        tracker = MlflowObserver() if recipe.tracking.enabled else None
+        folder = pool(recipe, folds, metrics, out, [tracker] if tracker else [])
+        codes.append(_show(folder, out, tracker, Console(), failed=CELLS_FAILED in codes))
+    return next((code for code in codes if code != OK), OK)
+
+
+def _run(plan: Plan, out: Path, watching: Sequence[Observer] = ()) -> int:
+    if not is_main():
         run(plan, out, Silent())
-    return OK
-
-
-def _run(plan: Plan, out: Path) -> int:
+        return OK
     console = Console()
     progress = progress_for(console)
     recipe = plan.recipe
@@ -53,22 +69,27 @@ def _run(plan: Plan, out: Path) -> int:
     precision = settled(recipe, device).precision
     together = f", {size()} processes" if size() > 1 else ""
     progress.say(
-        f"{recipe.name}: {len(plan.cells)} cells, dataset {plan.reader.label}, device {device}, {precision}{together}"
+        f"{recipe.name}: {len(plan.cells)} cells, dataset {plan.data_label}, device {device}, {precision}{together}"
     )
     tracker = MlflowObserver() if recipe.tracking.enabled else None
-    outcome = run(plan, out, progress, [tracker] if tracker else [])
-    REPORTS.get("terminal")(outcome.folder, console)
-    console.print(f"results: {outcome.folder}", soft_wrap=True, highlight=False, markup=False)
+    outcome = run(plan, out, progress, [*watching, *([tracker] if tracker else [])])
+    return _show(outcome.folder, out, tracker, console, failed=outcome.counts["failed"] > 0)
+
+
+def _show(folder: Path, out: Path, tracker: MlflowObserver | None, console: Console, *, failed: bool) -> int:
+    """Print the leaderboard and where everything is; the exit code."""
+    REPORTS.get("terminal")(folder, console)
+    console.print(f"results: {folder}", soft_wrap=True, highlight=False, markup=False)
     console.print(f"memory: {gib(peak_bytes())} at the peak", highlight=False)
     if tracker and tracker.error is None:
         words = f"open the MLflow UI: {_command()} ui --out {out}"
         console.print(words, soft_wrap=True, highlight=False, markup=False)
-    if outcome.counts["failed"]:
+    if failed:
         return CELLS_FAILED
     if tracker and tracker.error is not None:
         words = f"MLflow was not written ({tracker.error}); the results above are complete"
         console.print(words, style="yellow", markup=False)
-        later = f"log them later: {_command()} track {outcome.folder}"
+        later = f"log them later: {_command()} track {folder}"
         console.print(later, soft_wrap=True, highlight=False, markup=False)
         return TrackingError.exit_code
     return OK
@@ -77,13 +98,19 @@ def _run(plan: Plan, out: Path) -> int:
 def dry_run(name: str, overrides: Sequence[str], plugins: Sequence[Path] = ()) -> None:
     """Print the plan: every cell, the passes, the memory."""
     console = Console()
-    plan = make_plan(load_recipe(name, overrides, plugins))
+    recipe = load_recipe(name, overrides, plugins)
+    folds = by_fold(recipe)
+    plan = make_plan(next(iter(folds.values()), recipe))
     console.print(_cell_table(plan))
+    if folds:
+        names = ", ".join(one.name for one in folds.values())
+        words = f"{len(folds)} runs like this one ({names}), then all folds together as {recipe.name}"
+        console.print(words, markup=False)
     progress, device = progress_for(console), choose_device(plan.recipe.device)
-    train, test = read_split(plan, "train", progress), read_split(plan, "test", progress)
+    train, test = read_splits(plan, progress)
     for group in plan.groups:
         settings = stream_settings(plan.recipe, plan.reader, device)
-        peak = estimate(group, plan.recipe, train, settings, device)
+        peak = estimate(group, plan.recipe, train, test, settings, device)
         cached = peak.cache.serves_training
         console.print(_passes(group.passes, len(train), len(test), group.backbone, cached), highlight=False)
         if group.backbone is None:
@@ -156,7 +183,7 @@ def _command() -> str:
 
 
 def _cell_table(plan: Plan) -> Table:
-    table = Table(title=f"{plan.recipe.name} on {plan.reader.label}: {len(plan.cells)} cells")
+    table = Table(title=f"{plan.recipe.name} on {plan.data_label}: {len(plan.cells)} cells")
     for column in ("backbone", "weights", "layers", "channels", "probe", "note"):
         table.add_column(column, justify="right" if column == "channels" else "left", overflow="fold")
     for cell in plan.cells:

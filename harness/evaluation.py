@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +26,7 @@ from harness.layer_shares import LayerShares
 from harness.metrics import Metric, Ranks, constant, rank, why_unscored
 from harness.per_image import PerImage
 from harness.readout import Readout
+from harness.rounds import Round, Tally
 from harness.small_maps import SmallMaps
 from harness.stream import Stream
 from harness.timing import Stopwatch
@@ -142,30 +143,40 @@ class _Desk:
         """Score the batch; an exception becomes the readout's error, and later batches are passed over."""
         if self.scores.error is not None:
             return
+        tally = Tally([metric.name for metric in metrics])
         try:
-            with self.scores.watch("predict", batch.device):
-                predicted = self.readout(batch)
-                maps = stimulus_maps(predicted, batch)
-                self._describe(predicted, batch)
-                scored = self.readout.scored_against(batch)
-                if scored is not batch:
-                    truth = GroundTruth(scored, batch, truth.pool)
-            with self.scores.watch("score", batch.device):
-                values = self._values(maps, batch, truth, metrics)
-                reasons = _reasons(maps, truth, values, metrics, self.broken_metrics)
-                self.scores.n_constant += int(constant(maps).sum())
+            for number, (found, maps) in enumerate(self._predicted(batch)):
+                with self.scores.watch("score", batch.device):
+                    if number == 0:
+                        self._describe(found, maps)
+                    own = truth if found.scored is batch else truth.against(found.scored, found.images)
+                    values = self._values(maps, found.images, own, metrics)
+                    tally.add(found.images.ids, values, _reasons(maps, own, values, metrics, self.broken_metrics))
         except Exception as error:
             self.scores.error = f"{type(error).__name__}: {error}"
             log.debug("readout %s failed", self.key, exc_info=error)
             return
-        self.scores.per_image.append(batch.ids, values, ["; ".join(found) for found in reasons])
+        columns, reasons = tally.result(batch.ids, self.readout.corrected, self.readout.unscorable)
+        self.scores.per_image.append(batch.ids, columns, reasons)
 
-    def _describe(self, predicted: Tensor, batch: Batch) -> None:
-        """What is kept of the maps beside their scores."""
+    def _predicted(self, batch: Batch) -> Iterator[tuple[Round, Float[Tensor, "b h w"]]]:
+        """Each round with its maps at the stimulus' own resolution."""
+        rounds = iter(self.readout.rounds(batch))
+        while True:
+            with self.scores.watch("predict", batch.device):
+                found = next(rounds, None)
+                maps = stimulus_maps(found.maps, found.images) if found is not None else None
+            if found is None or maps is None:
+                return
+            yield found, maps
+
+    def _describe(self, found: Round, maps: Float[Tensor, "b h w"]) -> None:
+        """What is kept of the maps beside their scores: of several rounds those of the first."""
         if self.keep_maps:
-            self.scores.maps.add(batch.ids, predicted)
-        if len(self.readout.layers) > 1 and (parts := self.readout.parts(batch)):
+            self.scores.maps.add(found.images.ids, found.maps)
+        if len(self.readout.layers) > 1 and (parts := self.readout.parts(found.images)):
             self.scores.layer_shares.add(parts)
+        self.scores.n_constant += int(constant(maps).sum())
 
     def _values(
         self, maps: Tensor, batch: Batch, truth: GroundTruth, metrics: Sequence[Metric]
@@ -226,9 +237,9 @@ def _reasons(
     values: Mapping[str, list[float]],
     metrics: Sequence[Metric],
     broken: Mapping[str, str],
-) -> list[list[str]]:
-    """For each image, "metric: reason" of every score that is not a number."""
-    found: list[list[str]] = [[] for _ in range(len(maps))]
+) -> list[dict[str, str]]:
+    """For each image, by metric the reason of every score that is not a number."""
+    found: list[dict[str, str]] = [{} for _ in range(len(maps))]
     for metric in metrics:
         column = values[metric.name]
         if any(math.isnan(value) for value in column):
@@ -236,5 +247,5 @@ def _reasons(
             otherwise = "no density" if metric.scores == "log_density" else "not a number"
             for i, value in enumerate(column):
                 if math.isnan(value):
-                    found[i].append(f"{metric.name}: {broken.get(metric.name) or causes[i] or otherwise}")
+                    found[i][metric.name] = broken.get(metric.name) or causes[i] or otherwise
     return found

@@ -72,7 +72,7 @@ def export_cell(
     _check_data(folder, test)
     cell, backbone = _cell(plan, row)
     loaded = _load(backbone, row, device)
-    stream = Stream(test, stream_settings(plan.recipe, plan.reader, device), device, loaded, cell.layers)
+    stream = Stream(test, stream_settings(plan.recipe, plan.test_reader, device), device, loaded, cell.layers)
     _write(readout.to(device), stream, format, out, progress)
     return Exported(label_of(row), row["cell_key"], len(test) - len(stream.skipped))
 

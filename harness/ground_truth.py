@@ -87,6 +87,14 @@ class GroundTruth:
     """The same images with all of their gaze."""
     pool: Pool
 
+    def against(self, scored: Batch, images: Batch) -> GroundTruth:
+        """The same for other gaze on these images, or on some of them; what other images give is not made again."""
+        made = GroundTruth(scored, images, self.pool)
+        if images is self.images:
+            known = ("nonfixations", "baseline")
+            made.__dict__.update({name: self.__dict__[name] for name in known if name in self.__dict__})
+        return made
+
     def prepare(self, needs: Collection[str]) -> None:
         """Compute these now: what many readouts share is then not computed by several threads at once."""
         for need in sorted({"density", "fixations", *needs} - {"generator"}):

@@ -87,13 +87,15 @@ class GroupRun:
         recipe = self.plan.recipe
         watch, scoring_watch = Stopwatch(), Stopwatch()
         settings = stream_settings(recipe, self.plan.reader, self.device)
+        test_settings = stream_settings(recipe, self.plan.test_reader, self.device)
         cache = self._cache(settings, loaded)
         rounding = recipe.cache.precision
         training = Stream(self.train, settings, self.device, loaded, self.group.layers, cache, rounding, watch)
-        if words := training.distortion():
-            self.progress.say(words)
-        students = Classroom(cells, training).teach(self.progress)
-        testing = Stream(self.test, settings, self.device, loaded, self.group.layers, watch=scoring_watch)
+        testing = Stream(self.test, test_settings, self.device, loaded, self.group.layers, watch=scoring_watch)
+        for words in dict.fromkeys([training.distortion(), testing.distortion()]):
+            if words:
+                self.progress.say(words)
+        students = Classroom(cells, training, crosses=recipe.crosses).teach(self.progress)
         readouts = {s.key: s.readout for s in students if s.readout is not None and s.error is None}
         calibrations = {}
         if any(metric.scores == "log_density" for metric in self.plan.metrics):
@@ -121,7 +123,7 @@ class GroupRun:
         if loaded is None:
             return None
         recipe, layers = self.plan.recipe, self.group.layers
-        peak = estimate(self.group, recipe, self.train, settings, self.device)
+        peak = estimate(self.group, recipe, self.train, self.test, settings, self.device)
         self.progress.say(f"memory: about {gib(peak.total)} at the peak, {peak.cache}")
         cache = open_cache(recipe.cache, peak.cache, layers, self.train, settings, loaded)
         if cache is not None and cache.complete:

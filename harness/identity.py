@@ -17,6 +17,7 @@ from harness.metrics import Metric
 
 if TYPE_CHECKING:
     from harness._backbone import LoadedBackbone
+    from harness._probe import Probe
     from harness.cells import Cell
     from harness.data.dataset import Dataset
     from harness.recipe import Recipe
@@ -36,7 +37,8 @@ def identity(
     """The resolved cell, JSON-able; `cell_key` is its hash."""
     return {
         "scoring_version": SCORING_VERSION,
-        "dataset": {"name": train.name, "edition": train.edition, "points": train.points_kind},
+        "dataset": _named(train),
+        **({"test_dataset": _named(test)} if recipe.crosses else {}),
         "train": {"images": len(train), "digest": train.digest},
         "test": {"images": len(test), "digest": test.digest},
         "backbone": cell.backbone,
@@ -49,11 +51,22 @@ def identity(
         "training_features": None if loaded is None else recipe.cache.precision,
         "folds": recipe.folds,
         "density": "released" if test.maps else {"sigma_at_480": SIGMA_AT_480, "truncate": TRUNCATE},
-        "probe": as_entry(cell.probe),
+        "probe": _entry(cell.probe),
         "seed": cell.seed,
         "metrics": {metric.name: metric.version for metric in metrics},
         **({"plugins": dict(cell.plugins)} if cell.plugins else {}),
     }
+
+
+def _entry(probe: Probe) -> dict[str, Any]:
+    """The probe with its parameters, but for later ones that say nothing new."""
+    known = dataclasses.fields(probe)  # type: ignore[arg-type]
+    silent = {f.name for f in known if f.name in probe.added_later and getattr(probe, f.name) == f.default}
+    return {name: value for name, value in as_entry(probe).items() if name not in silent}
+
+
+def _named(dataset: Dataset) -> dict[str, str]:
+    return {"name": dataset.name, "edition": dataset.edition, "points": dataset.points_kind}
 
 
 def cell_key(resolved: dict[str, Any]) -> str:

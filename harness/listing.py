@@ -47,7 +47,7 @@ def registry_of(kind: str) -> Registry[Any]:
     """The registry of probes, backbones, datasets or metrics."""
     from harness._backbone import BACKBONES
     from harness._probe import PROBES
-    from harness.data import DATASETS
+    from harness.data.dataset import DATASETS
     from harness.metric_registry import METRICS
 
     registries: dict[str, Registry[Any]] = {
@@ -71,8 +71,8 @@ def _parameters(console: Console, name: str, plugin: type) -> None:
     text = (plugin.__doc__ or "no description").strip().splitlines()[0]
     console.print(f"[bold]{name}[/bold]  {text}", highlight=False)
     if (source := getattr(plugin, "source", None)) is not None:
-        for what in ("citation", "licence", "home"):
-            console.print(f"  {what}: {getattr(source, what)}", highlight=False, markup=False)
+        for what, words in source.stated.items():
+            console.print(f"  {what}: {words}", highlight=False, markup=False)
     table = Table("parameter", "type", "default", box=None, pad_edge=False, padding=(0, 2))
     for field in dataclasses.fields(plugin):
         table.add_row(f"  {field.name}", escape(str(field.type)), escape(_default(field)))

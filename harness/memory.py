@@ -47,15 +47,17 @@ class Estimate:
         return self.process + features + self.statistics + max(self.batch, self.solver)
 
 
-def estimate(group: Group, recipe: Recipe, train: Dataset, settings: StreamSettings, device: torch.device) -> Estimate:
-    """The peak of a group's training, from the shapes alone: nothing is loaded or run."""
+def estimate(
+    group: Group, recipe: Recipe, train: Dataset, test: Dataset, settings: StreamSettings, device: torch.device
+) -> Estimate:
+    """The peak of a group's training and scoring, from the shapes alone: nothing is loaded or run."""
     cells = {f"{i:016x}": cell for i, cell in enumerate(group.runnable)}
     classroom = Classroom(cells, Stream(train, settings, torch.device("cpu")))
     return Estimate(
         process=resident_bytes() + (LATER if group.backbone is not None else 0),
         statistics=classroom.expected_bytes(),
         solver=classroom.solving_bytes(),
-        batch=_batch_bytes(group, train, settings, device),
+        batch=max(_batch_bytes(group, split, settings, device) for split in (train, test)),
         cache=plan_cache(
             recipe.cache, group.passes, group.layers, train, settings, device, calibrated=_calibrates(recipe)
         ),
@@ -66,11 +68,11 @@ def _calibrates(recipe: Recipe) -> bool:
     return any(METRICS.get(name).scores == "log_density" for name in recipe.metrics)
 
 
-def _batch_bytes(group: Group, train: Dataset, settings: StreamSettings, device: torch.device) -> int:
-    size = max(train.sizes, key=lambda s: s[0] * s[1], default=(0, 0))
+def _batch_bytes(group: Group, split: Dataset, settings: StreamSettings, device: torch.device) -> int:
+    size = max(split.sizes, key=lambda s: s[0] * s[1], default=(0, 0))
     input_size, grid = settings.input_for(size), settings.grid_for(size)
     images = settings.batch_size or batch_size_for(input_size, group.layers, device, settings.precision)
-    images = min(images, BLOCK, -(-len(train) // settings.folds))  # a batch holds images of one fold
+    images = min(images, BLOCK, -(-len(split) // settings.folds))  # a batch holds images of one fold
     native = forward_bytes(input_size, group.layers, settings.precision)
     return images * (native + feature_bytes(group.layers, input_size, grid))
 

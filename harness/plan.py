@@ -15,7 +15,8 @@ from harness._backbone import BACKBONES, Backbone
 from harness._probe import PROBES, Probe
 from harness.broken import BrokenProbe, broken_probe
 from harness.cells import NO_BACKBONE, Cell, Group
-from harness.data.dataset import DATASETS, DatasetReader
+from harness.crossing import data_label
+from harness.data.dataset import DATASETS, DatasetReader, Split
 from harness.errors import PluginError, RecipeError, SalprobeError
 from harness.metric_registry import METRICS
 from harness.metrics import Metric
@@ -35,8 +36,20 @@ class Plan:
 
     recipe: Recipe
     reader: DatasetReader
+    """Of the training images."""
+    test_reader: DatasetReader
+    """Of the held-out images: the same one, unless the recipe tests on another dataset."""
     groups: tuple[Group, ...]
     metrics: tuple[Metric, ...]
+
+    def reader_of(self, split: Split) -> DatasetReader:
+        """Who reads that split."""
+        return self.reader if split == "train" else self.test_reader
+
+    @property
+    def data_label(self) -> str:
+        """What tables call the data: the dataset, or "trained on -> tested on"."""
+        return data_label(self.recipe, self.reader, self.test_reader)
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -50,13 +63,14 @@ def make_plan(recipe: Recipe) -> Plan:
     A probe or backbone that is broken itself takes down its own cells only.
     """
     load_plugins(recipe.plugins)
-    reader = build(DATASETS, recipe.dataset, "dataset")
+    reader, test_reader = readers(recipe)
+    data = data_label(recipe, reader, test_reader)
     metrics = tuple(METRICS.get(name) for name in recipe.metrics)
     probes = list(_probes(recipe))
     backbones = [found for index, entry in enumerate(recipe.backbones) for found in _backbones(entry, index)]
     groups = []
     gaze_cells = tuple(
-        Cell(reader.label, NO_BACKBONE, NO_BACKBONE, NO_BACKBONE, (), label, probe, recipe.seed, **_fault(probe))
+        Cell(data, NO_BACKBONE, NO_BACKBONE, NO_BACKBONE, (), label, probe, recipe.seed, **_fault(probe))
         for label, probe, _ in probes
         if probe.reads == "gaze"
     )
@@ -67,13 +81,22 @@ def make_plan(recipe: Recipe) -> Plan:
     for backbone, entry in backbones:
         if isinstance(backbone, Backbone):
             anywhere = known if len(sound) == len(backbones) else None
-            groups.append(Group(backbone, tuple(_layer_cells(recipe, reader, backbone, entry, probes, anywhere))))
+            groups.append(Group(backbone, tuple(_layer_cells(recipe, data, backbone, entry, probes, anywhere))))
         else:
-            groups.append(Group(None, tuple(_lost_cells(recipe, reader, backbone, entry, probes))))
+            groups.append(Group(None, tuple(_lost_cells(recipe, data, backbone, entry, probes))))
     if not backbones and any(probe.reads == "layers" for _, probe, _ in probes):
         names = ", ".join(label for label, probe, _ in probes if probe.reads == "layers")
         raise RecipeError(f"backbones: the probes {names} read layers, but the recipe names no backbone")
-    return Plan(recipe, reader, tuple(_with_digests(group, reader, metrics) for group in groups), metrics)
+    made_of, bounds = [reader, test_reader, *metrics], _bounds([probe for _, probe, _ in probes])
+    return Plan(recipe, reader, test_reader, tuple(_completed(group, made_of, bounds) for group in groups), metrics)
+
+
+def readers(recipe: Recipe) -> tuple[DatasetReader, DatasetReader]:
+    """(of the training images, of the held-out images); raises RecipeError naming the parameter."""
+    reader = build(DATASETS, recipe.dataset, "dataset")
+    if not recipe.crosses:
+        return reader, reader
+    return reader, build(DATASETS, recipe.held_out, "test_dataset")
 
 
 def build(registry: Registry[type[P]], entry: Entry, place: str) -> P:
@@ -167,27 +190,42 @@ def _fault(probe: Probe) -> dict[str, Any]:
     return {"skip": probe.error, "broken": True} if isinstance(probe, BrokenProbe) else {}
 
 
-def _lost_cells(
-    recipe: Recipe, reader: DatasetReader, error: str, entry: LayeredEntry, probes: Sequence[Found]
-) -> Iterator[Cell]:
+def _lost_cells(recipe: Recipe, data: str, error: str, entry: LayeredEntry, probes: Sequence[Found]) -> Iterator[Cell]:
     """A broken backbone's cells: its layers are known by the recipe's words only."""
     weights = str(entry.parameters.get("weights", NO_BACKBONE))
     for label, probe, own_layers in probes:
         for layers in (own_layers or entry.layers or recipe.layers) if probe.reads == "layers" else ():
             name = layers if isinstance(layers, str) else "+".join(layers)
-            yield Cell(reader.label, entry.name, weights, name, (), label, probe, recipe.seed, error, broken=True)
+            yield Cell(data, entry.name, weights, name, (), label, probe, recipe.seed, error, broken=True)
 
 
-def _with_digests(group: Group, reader: DatasetReader, metrics: Sequence[Metric]) -> Group:
-    """The digests of plugin files belong to what a cell is: a changed plugin is another cell."""
-    made_of = [reader, *metrics, *([group.backbone] if group.backbone is not None else [])]
-    cells = (dataclasses.replace(cell, plugins=digests(cell.probe, *made_of)) for cell in group.cells)
+def _bounds(probes: Sequence[Probe]) -> list[Probe]:
+    """The recipe's one floor and one ceiling: the first of each that does not merely stand in, else the first."""
+    found: dict[str, Probe] = {}
+    for probe in sorted(probes, key=lambda probe: probe.stands_in):
+        if probe.bound is not None:
+            found.setdefault(probe.bound, probe)
+    return list(found.values())
+
+
+def _completed(group: Group, made_of: Sequence[object], bounds: Sequence[Probe]) -> Group:
+    """What a cell gets from its surroundings: whether it is a bound, and the digests of plugin files, for a changed
+    plugin is another cell."""
+    made_of = [*made_of, *([group.backbone] if group.backbone is not None else [])]
+    cells = (
+        dataclasses.replace(
+            cell,
+            plugins=digests(cell.probe, *made_of),
+            counts=any(cell.probe is bound for bound in bounds),
+        )
+        for cell in group.cells
+    )
     return Group(group.backbone, tuple(cells))
 
 
 def _layer_cells(
     recipe: Recipe,
-    reader: DatasetReader,
+    data: str,
     backbone: Backbone,
     entry: LayeredEntry,
     probes: Sequence[Found],
@@ -204,7 +242,7 @@ def _layer_cells(
             elif not fault:
                 fault = _skip(probe, layers)
             depth = backbone.depth(layers[0].name) if len(layers) == 1 else None
-            names = (reader.label, backbone.label, backbone.weights, name)
+            names = (data, backbone.label, backbone.weights, name)
             yield Cell(*names, layers, label, probe, recipe.seed, depth=depth, **fault)
 
 

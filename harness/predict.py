@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,7 +18,8 @@ from harness.data.image_files import ImageFile, find_images
 from harness.data.images import BadImageError, read_image
 from harness.errors import DataError, ResultsError, SalprobeError
 from harness.pictures import map_picture, overlay
-from harness.predictions import ENCODERS
+from harness.predictions import ENCODERS, TOGETHER, MapWriter
+from harness.predictions import FORMATS as WRITERS
 from harness.results import replacing
 from harness.shown import shown
 
@@ -39,17 +41,24 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which files are made of an image, and where."""
+    """Which files are made of an image, which of all together, and where."""
 
     out: Path
     formats: Formats = ("npy", "png")
     overlays: bool = True
     overwrite: bool = False
+    together: tuple[str, ...] = ()
+    """Of `predictions.TOGETHER`."""
 
     def files(self, name: str) -> list[Path]:
         """What is made of the image of that name."""
         endings = [f".{format}" for format in self.formats] + ([OVERLAY] if self.overlays else [])
         return [self.out / f"{name}{ending}" for ending in endings]
+
+    @property
+    def whole(self) -> list[Path]:
+        """What is made of all images together."""
+        return [self.out / TOGETHER[format] for format in self.together]
 
 
 @dataclass
@@ -61,13 +70,21 @@ class Predicted:
     """Why there is nothing of an image."""
     odd: dict[Path, Size] = field(default_factory=dict)
     """Images much larger or smaller than the training stimuli."""
+    sizes: Counter[Size] = field(default_factory=Counter)
 
 
 def images_for(places: Sequence[str], wanted: Wanted) -> list[ImageFile]:
     """The images of files, folders and globs; raises DataError for none, ResultsError where files would be lost."""
     images = find_images(places, leave_out=wanted.out)
+    refuse_loss(images, wanted)
+    return images
+
+
+def refuse_loss(images: Sequence[ImageFile], wanted: Wanted) -> None:
+    """Raises ResultsError where an image, or a file without leave, would be overwritten."""
     inputs = {image.path.resolve() for image in images}
-    there = [file for image in images for file in wanted.files(image.name) if file.exists()]
+    made = [file for image in images for file in wanted.files(image.name)] + wanted.whole
+    there = [file for file in made if file.exists()]
     if lost := [file for file in there if file.resolve() in inputs]:
         raise ResultsError(f"{shown(lost[0])} is one of the images and would be overwritten; choose another --out")
     if there and not wanted.overwrite:
@@ -75,30 +92,44 @@ def images_for(places: Sequence[str], wanted: Wanted) -> list[ImageFile]:
             f"{len(there)} files would be overwritten, the first is {shown(there[0])}; "
             "choose another --out or allow it with --overwrite"
         )
-    return images
 
 
 def predict_images(predictor: Predictor, images: Sequence[ImageFile], wanted: Wanted, progress: Progress) -> Predicted:
     """Write what is wanted of every image; raises ResultsError where nothing more can be written."""
+    outcome = Predicted()
     try:
         wanted.out.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as files, progress.phase("predicting", len(images)) as bar:
+            writers = [files.enter_context(WRITERS[format](wanted.out)) for format in wanted.together]
+            for image in images:
+                _try(predictor, image, wanted, writers, outcome, progress)
+                bar.advance(1)
     except OSError as error:
         raise ResultsError(f"cannot write into {shown(wanted.out)}: {error.strerror}; choose another --out") from error
-    outcome = Predicted()
-    with progress.phase("predicting", len(images)) as bar:
-        for image in images:
-            try:
-                size = _predict(predictor, image, wanted)
-                outcome.done += 1
-                if is_odd(predictor, size):
-                    outcome.odd[image.path] = size
-            except (SalprobeError, OSError, RuntimeError, MemoryError) as error:
-                if isinstance(error, OSError) and error.errno in _NO_ROOM:
-                    raise ResultsError(f"nothing can be written into {shown(wanted.out)}: {error.strerror}") from error
-                outcome.failed[image.path] = _reason(error)
-                progress.say(f"{shown(image.path)}: {shown(_reason(error))}")
-            bar.advance(1)
     return outcome
+
+
+def _try(
+    predictor: Predictor,
+    image: ImageFile,
+    wanted: Wanted,
+    writers: Sequence[MapWriter],
+    outcome: Predicted,
+    progress: Progress,
+) -> None:
+    """Predict one image, or note why not; raises OSError where nothing can be written at all."""
+    try:
+        size = _predict(predictor, image, wanted, writers)
+    except (SalprobeError, OSError, RuntimeError, MemoryError) as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise
+        outcome.failed[image.path] = _reason(error)
+        progress.say(f"{shown(image.path)}: {shown(_reason(error))}")
+        return
+    outcome.done += 1
+    outcome.sizes[size] += 1
+    if is_odd(predictor, size):
+        outcome.odd[image.path] = size
 
 
 def is_odd(predictor: Predictor, size: Size) -> bool:
@@ -109,10 +140,12 @@ def is_odd(predictor: Predictor, size: Size) -> bool:
     return not smallest / MUCH**2 <= size[0] * size[1] <= largest * MUCH**2
 
 
-def _predict(predictor: Predictor, image: ImageFile, wanted: Wanted) -> Size:
+def _predict(predictor: Predictor, image: ImageFile, wanted: Wanted, writers: Sequence[MapWriter]) -> Size:
     pixels = read_image(image.path, image.name).permute(1, 2, 0).contiguous().numpy()
     plane = predictor.map(pixels)
     _write(dict(zip(wanted.files(image.name), _encoded(pixels, plane, wanted), strict=True)))
+    for writer in writers:
+        writer.add(image.name, image.id or 0, plane)
     return plane.shape[0], plane.shape[1]
 
 

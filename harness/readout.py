@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from harness.density import blur
 from harness.errors import ResultsError
 from harness.grid import resize
+from harness.rounds import Round
 from harness.types import Batch, LayerSpec, Size
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Readout(ABC):
     """The pointwise function between `logits` and the maps."""
     info: dict[str, Any]
     """How it came about (chosen alpha, the sweep, loss curves, warnings), JSON-able; saved beside the weights."""
+    unscorable: ClassVar[str] = "no map"
+    """Why an image that is in no round has no score."""
     saved: ClassVar[bool] = True
     """Whether it can be written to files."""
 
@@ -63,6 +66,14 @@ class Readout(ABC):
         """The ground truth these maps are scored against: the batch itself, unless the readout used part of it."""
         return batch
 
+    def rounds(self, batch: Batch) -> Iterator[Round]:
+        """What is scored, by default its maps once; an image's score is the mean over its rounds."""
+        yield Round(batch, self(batch), self.scored_against(batch))
+
+    def corrected(self, metric: str, score: float) -> float | str:
+        """What is reported of an image's score: by default the score, else another or the reason why there is none."""
+        return score
+
     @abstractmethod
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and JSON-able settings that `from_state` rebuilds it from."""
@@ -83,8 +94,8 @@ class Readout(ABC):
 class LinearReadout(Readout, kind="linear"):
     """z = bias + sum_l U_l (X_l w_l) + position terms, on the fitting grid; then the link.
 
-    Weights are applied on each layer's own grid and only the single-channel maps are resized. `link="exp"` makes the
-    map a density up to scale (softmax readouts); "identity" leaves it linear.
+    Weights are applied on each layer's own grid and only the single-channel maps are resized. "identity" leaves the map
+    linear, another of LINKS makes the readout a generalised linear one.
     """
 
     def __init__(
@@ -218,8 +229,30 @@ def smooth(maps: Float[Tensor, "b h w"], sigma: float) -> Float[Tensor, "b h w"]
 
 
 def linked(logits: Float[Tensor, "b h w"], link: str) -> Float[Tensor, "b h w"]:
-    """The link: identity, or exp scaled to a maximum of 1 an image."""
-    return torch.exp(logits - logits.amax(dim=(1, 2), keepdim=True)) if link == "exp" else logits
+    """The maps behind a link, one of LINKS."""
+    return LINKS[link](logits)
+
+
+def _exponentiated(logits: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
+    return torch.exp(logits - logits.amax(dim=(1, 2), keepdim=True))
+
+
+def _rectified(logits: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
+    centred = logits - logits.mean(dim=(1, 2), keepdim=True)
+    deviation = centred.square().mean(dim=(1, 2), keepdim=True).sqrt()
+    return (centred / torch.where(deviation > 0, deviation, 1)).clamp(min=0) ** POWER
+
+
+POWER = 1.5
+"""Of the rectified link; chosen on training folds of OSIE, fixed ever since."""
+LINKS: dict[str, Callable[[Tensor], Tensor]] = {
+    "identity": lambda logits: logits,
+    "exp": _exponentiated,
+    "rectified": _rectified,
+}
+"""Fixed pointwise functions, none falling, between a linear map and the saliency map; each map by itself. identity:
+none. exp: a density up to scale (softmax readouts), maximum 1. rectified: max(0, z-score) ** POWER, because gaze is
+absent from most of an image and dense on little of it."""
 
 
 POSITION = "position"

@@ -19,6 +19,7 @@ RECIPES: Registry[Any] = Registry("recipe", "salprobe.recipes")
 """Packages whose *.yaml files are recipes."""
 
 LayerSet = str | list[str]
+DATASET_KEYS = ("dataset", "test_dataset")
 PositiveInt = Annotated[int, Field(gt=0)]
 
 
@@ -99,6 +100,8 @@ class Recipe(_Strict):
     plugins: list[str] = []
     """Python files that define probes, backbones, datasets or metrics; in a file, relative to it."""
     dataset: DatasetEntry
+    test_dataset: DatasetEntry | None = None
+    """Whose held-out images are scored; by default those of `dataset`, which is then trained on only."""
     backbones: list[LayeredEntry] = []
     layers: Annotated[list[LayerSet], Field(min_length=1)] = ["each", "all"]
     probes: Annotated[list[LayeredEntry], Field(min_length=1)]
@@ -125,6 +128,16 @@ class Recipe(_Strict):
     pictures: Annotated[int, Field(ge=0)] = 6
     """Held-out images on each run's contact sheet."""
     tracking: Tracking = Tracking()
+
+    @property
+    def held_out(self) -> DatasetEntry:
+        """The dataset whose held-out images are scored."""
+        return self.test_dataset or self.dataset
+
+    @property
+    def crosses(self) -> bool:
+        """Whether it trains on one dataset and tests on another."""
+        return self.held_out != self.dataset
 
     @field_validator("compare")
     @classmethod
@@ -233,9 +246,9 @@ def _descend(node: Any, key: str, override: str, so_far: str) -> Any:
     if isinstance(node, dict):
         node.setdefault(key, {})
     child = node[place]
-    plugin = so_far.partition(".")[0] in ("dataset", "backbones", "probes")
+    plugin = so_far.partition(".")[0] in (*DATASET_KEYS, "backbones", "probes")
     if plugin and isinstance(child, str):
-        child = node[place] = {"reader" if key == "dataset" else "name": child}
+        child = node[place] = {"reader" if key in DATASET_KEYS else "name": child}
     if not isinstance(child, dict | list):
         raise RecipeError(f"--set {override}: {so_far} is a {type(child).__name__}, it has no keys")
     return child

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Status = Literal["finished", "failed", "skipped"]
 CELLS, PER_IMAGE, PAIRS = "cells.parquet", "per_image.parquet", "pairs.parquet"
+FOLDS = "folds.parquet"
+"""Each cell's means by fold, where a recipe lists several folds."""
 RECIPE, RUN = "recipe.yaml", "run.json"
 CELL, MAPS = "cell.json", "maps.npz"
 CONTACT_SHEET, BEST_AND_WORST = "contact_sheet.jpg", "best_and_worst.jpg"
@@ -81,7 +83,7 @@ class CellResult:
             "depth": cell.depth,
             "probe": cell.probe_label,
             "seed": cell.seed,
-            "bound": cell.probe.bound,
+            "bound": cell.bound,
         }
 
     def row(self) -> dict[str, Any]:
@@ -273,6 +275,11 @@ def read_per_image(folder: Path) -> pd.DataFrame:
 def read_pairs(folder: Path) -> pd.DataFrame:
     """pairs.parquet of a results folder; raises ResultsError where there is none."""
     return _read(folder, PAIRS)
+
+
+def read_folds(folder: Path) -> pd.DataFrame | None:
+    """folds.parquet of a results folder; None for a run without folds."""
+    return _read(folder, FOLDS) if (folder / FOLDS).exists() else None
 
 
 def _read(folder: Path, name: str) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.album import GrowingAlbum
 from harness.cell_pictures import keep_extremes
+from harness.crossing import facts, naming_its_place, shared_images, trained_elsewhere
 from harness.distributed import gather, is_main, main_first, size
 from harness.environment import describe_environment
 from harness.errors import DataError, WeightsError
@@ -27,6 +28,7 @@ from harness.uncertainty import Uncertainty
 
 if TYPE_CHECKING:
     from harness.data.dataset import Dataset, Split
+    from harness.data.source import Source
     from harness.plan import Plan
     from harness.progress import Progress
     from harness.recipe import Recipe
@@ -53,7 +55,7 @@ def run(plan: Plan, out: Path, progress: Progress, observers: Sequence[Observer]
     device = choose_device(plan.recipe.device)
     # what the main process' machine can do goes for all
     plan = dataclasses.replace(plan, recipe=gather(settled(plan.recipe, device))[0])
-    train, test = read_split(plan, "train", progress), read_split(plan, "test", progress)
+    train, test = read_splits(plan, progress)
     folder = out.resolve() / plan.recipe.name
     results = ResultsFolder(folder) if is_main() else None
     album = GrowingAlbum(folder, test) if results is not None else None
@@ -65,7 +67,7 @@ def run(plan: Plan, out: Path, progress: Progress, observers: Sequence[Observer]
         recipe=plan.recipe,
         folder=folder,
         matrix_id=matrix_id(plan.recipe, train, test),
-        dataset=about(train, test),
+        dataset=about(train, test, sources=(plan.reader.cited, plan.test_reader.cited)),
         environment={**describe_environment(), "processes": size()},
     )
     results.write_record(record)
@@ -145,11 +147,21 @@ class _Journey:
             observer.cell_ended(result)
 
 
+def read_splits(plan: Plan, progress: Progress) -> tuple[Dataset, Dataset]:
+    """Training and held-out images; says where they are in part the same. Raises DataError for an empty split."""
+    train, test = read_split(plan, "train", progress), read_split(plan, "test", progress)
+    if shared := shared_images(train, test):
+        progress.say(f"warning: {shared} of the {len(test)} held-out images are training images, too")
+    return train, test
+
+
 def read_split(plan: Plan, split: Split, progress: Progress) -> Dataset:
     """A split, cut to the recipe's limit; raises DataError for an empty one."""
-    progress.say(f"reading {plan.reader.label}, {split} split")
-    main_first(lambda: plan.reader.prepare(split, progress))
-    dataset = main_first(lambda: plan.reader.read(split))
+    reader = plan.reader_of(split)
+    progress.say(f"reading {reader.label}, {split} split")
+    with naming_its_place(plan.recipe, split):
+        main_first(lambda: reader.prepare(split, progress))
+        dataset = main_first(lambda: reader.read(split))
     _say_left_out(dataset, progress)
     if len(dataset) == 0:
         raise DataError(f"{dataset.name}: the {split} split has no usable image")
@@ -172,19 +184,25 @@ def _say_left_out(dataset: Dataset, progress: Progress) -> None:
 
 def matrix_id(recipe: Recipe, *splits: Dataset) -> str:
     """The same for every run of the same recipe on the same data."""
-    how = {"tracking", "device", "workers", "batch_size", "compile", "cache", "compare", "plugins"}
-    asked = recipe.model_dump(mode="json", exclude=how)
+    how = dict.fromkeys(("tracking", "device", "workers", "batch_size", "compile", "cache", "compare", "plugins"), True)
+    tested: Any = {"cite"} if recipe.crosses else True
+    asked = recipe.model_dump(mode="json", exclude={**how, "dataset": {"cite"}, "test_dataset": tested})
     return hashlib.sha256(json.dumps([asked, *(split.digest for split in splits)]).encode()).hexdigest()[:12]
 
 
-def about(*splits: Dataset) -> dict[str, Any]:
-    """The dataset as it is recorded with results; the last split is the one that was scored."""
-    test = splits[-1]
+def about(*splits: Dataset, sources: Sequence[Source | None]) -> dict[str, Any]:
+    """The dataset as it is recorded with results, a source for each split; the last split is the scored one."""
+    train, test = splits[0], splits[-1]
+    shared = shared_images(train, test) if train is not test else 0
+    elsewhere = trained_elsewhere(train, test)
+    if elsewhere:
+        elsewhere["trained_on"]["source"] = _stated(sources[0])
     return {
-        "name": test.name,
-        "edition": test.edition,
-        "points": test.points_kind,
-        "synthetic": test.synthetic,
+        **facts(test),
+        "synthetic": train.synthetic or test.synthetic,
+        "source": _stated(sources[-1]),
+        **elsewhere,
+        **({"test_images_trained_on": shared} if shared else {}),
         **{
             split.split: {
                 "images": len(split),
@@ -199,3 +217,7 @@ def about(*splits: Dataset) -> dict[str, Any]:
             {"id": s.id, "file": shown(s.file), "reason": shown(s.reason)} for split in splits for s in split.skipped
         ],
     }
+
+
+def _stated(source: Source | None) -> dict[str, str] | None:
+    return None if source is None else source.stated

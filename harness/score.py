@@ -23,7 +23,7 @@ from harness.identity import SCORING_VERSION, cell_key
 from harness.machine import choose_device, stream_settings
 from harness.metric_registry import METRICS
 from harness.metrics import Metric
-from harness.plan import Plan, build
+from harness.plan import Plan, readers
 from harness.predictions import Checked, Found, StoredReadout, check_maps, find_maps
 from harness.recipe import load_recipe, override_key, parse_recipe, recipe_names
 from harness.results import RECIPE, CellResult, ResultsFolder, RunRecord, replace
@@ -84,7 +84,7 @@ class Scoring:
         test = read_split(self.plan, "test", progress)
         found, checked = self._take(test, progress)
         result = self._result(test, found, checked)
-        stream = Stream(test, stream_settings(self.plan.recipe, self.plan.reader, device), device)
+        stream = Stream(test, stream_settings(self.plan.recipe, self.plan.test_reader, device), device)
         readout, pictures = StoredReadout(found.maps, are_densities=self.density), self.plan.recipe.pictures > 0
         scores = evaluate({result.key: readout}, stream, self.metrics, progress, keep_maps=pictures)[result.key]
         _name_missing(scores, found, self.metrics)
@@ -97,7 +97,8 @@ class Scoring:
         """What a run of one cell leaves, but for a readout; SCORE tells it from a run."""
         recipe, environment = self._recipe(), describe_environment()
         results.write_recipe(recipe)
-        results.write_record(RunRecord(recipe, results.folder, matrix_id(recipe, test), about(test), environment))
+        data = about(test, sources=(self.plan.test_reader.cited,))
+        results.write_record(RunRecord(recipe, results.folder, matrix_id(recipe, test), data, environment))
         results.open_cell(result, network=None)
         if result.status == "finished":
             album = GrowingAlbum(results.folder, test)
@@ -115,6 +116,7 @@ class Scoring:
         asked, names = self.plan.recipe, [metric.name for metric in self.metrics]
         kept = {"dataset", "seed", "limit", "pictures"}
         document = asked.model_dump(mode="json", by_alias=True, exclude_unset=True, include=kept)
+        document["dataset"] = asked.held_out.model_dump(mode="json", by_alias=True, exclude_unset=True)
         document["name"] = re.sub(r"[^A-Za-z0-9._-]+", "-", self.label).strip("._-") or "maps"
         document |= {"metrics": names, "probes": [NO_BACKBONE]}
         return parse_recipe(document | {"compare": asked.compare if asked.compare in names else ""})
@@ -155,7 +157,7 @@ class Scoring:
             "metrics": {metric.name: metric.version for metric in self.metrics},
         }
         cell = Cell(
-            dataset=self.plan.reader.label,
+            dataset=self.plan.test_reader.label,
             backbone=NO_BACKBONE,
             weights=NO_BACKBONE,
             layer_set=NO_BACKBONE,
@@ -192,7 +194,7 @@ def plan_for(dataset: str, overrides: Sequence[str]) -> Plan:
     """The data and metrics of a recipe, or of a dataset reader with the default metrics; a plan without cells."""
     recipe = _recipe_for(dataset, overrides)
     metrics = tuple(METRICS.get(name) for name in recipe.metrics)
-    return Plan(recipe, build(DATASETS, recipe.dataset, "dataset"), (), metrics)
+    return Plan(recipe, *readers(recipe), (), metrics)
 
 
 def _recipe_for(dataset: str, overrides: Sequence[str]) -> Recipe:

@@ -56,8 +56,8 @@ class Student:
 class Classroom:
     """All trainers of a group and the work they share."""
 
-    def __init__(self, cells: Mapping[str, Cell], stream: Stream) -> None:
-        self.stream = stream
+    def __init__(self, cells: Mapping[str, Cell], stream: Stream, *, crosses: bool = False) -> None:
+        self.stream, self.crosses = stream, crosses
         self.shared: dict[Hashable, Consumer] = {}
         self.shared_watch: defaultdict[Hashable, Stopwatch] = defaultdict(Stopwatch)
         self.passes = 0
@@ -192,6 +192,7 @@ class Classroom:
             device=self.stream.device,
             _shared=self.shared,
             _uses=student.shared.add,
+            crosses=self.crosses,
         )
 
 

@@ -38,7 +38,7 @@ class Uncertainty:
         finished = [result for result in ended if result.status == "finished"]
         self._finished += finished
         for result in finished:
-            bound = result.cell.probe.bound
+            bound = result.cell.bound
             if bound is not None:
                 self._bounds.setdefault(bound, result.per_image)
         for result in finished:

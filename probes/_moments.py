@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from harness import Context, Trainer
+from harness import Context, Trainer, added
 from harness.moments import Moments
 from harness.normal_equations import CrossValidated, Solve, cross_validate
 from harness.readout import POSITION_TERMS, LinearReadout
@@ -31,11 +31,13 @@ class MomentsSettings:
     """What is regressed: the density (mean 1 an image), or the density standardised per image."""
     position: bool = False
     """Add x, y, x^2, y^2, xy as features: a centre bias inside the same equations."""
+    link: Literal["identity", "rectified"] = added("identity")
+    """What the map goes through; rectified: max(0, z-score)^1.5, which makes the readout a generalised linear one."""
 
     def named(self, name: str) -> str:
-        """The name with the variants that change what is fitted."""
+        """The name with the variants that change what is fitted, and the link."""
         extras = [self.target] * (self.target != "density") + ["position"] * self.position
-        return "-".join([name, *extras])
+        return "-".join([name, *extras, *([self.link] if self.link != "identity" else [])])
 
     def columns(self, layers: tuple[LayerSpec, ...]) -> tuple[LayerSpec, ...]:
         """The layers, and the position terms as one more."""
@@ -48,6 +50,7 @@ class MomentsTrainer(Trainer):
     def __init__(self, settings: MomentsSettings, context: Context) -> None:
         columns = settings.columns(context.layers)
         self.names, self.widths = [c.name for c in columns], [c.channels for c in columns]
+        self.link = settings.link
         self.moments = context.shared("moments", lambda: Moments(context.n_folds))
         self.moments.need(columns, settings.target)
         self.gather = partial(self.moments.equations, self.names, settings.target)
@@ -62,9 +65,9 @@ class MomentsTrainer(Trainer):
         return cross_validate(self.gather, self.moments.folds, candidates, solve)
 
     def linear(self, weights: Float[Tensor, "p 1"], bias: Float[Tensor, " 1"], info: dict[str, Any]) -> LinearReadout:
-        """The weights cut into layers."""
+        """The weights cut into layers, before the link."""
         parts = torch.split(weights[:, 0].float(), self.widths)
-        return LinearReadout(dict(zip(self.names, parts, strict=True)), bias.item(), info=info)
+        return LinearReadout(dict(zip(self.names, parts, strict=True)), bias.item(), link=self.link, info=info)
 
 
 def sweep_info(best: CrossValidated, parameter: str = "alpha", grid: str = "alphas") -> dict[str, Any]:

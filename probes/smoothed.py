@@ -114,7 +114,8 @@ class SmoothedTrainer(MomentsTrainer):
             info["warnings"] = [*info.get("warnings", []), f"sigma {sigma:g} is at the edge of its grid"]
         weights = {name: gain * weight for name, weight in self._whole.weights.items()}
         bias = gain * self._whole.bias + constant
-        return SmoothedReadout(weights, bias, sigma=sigma, prior=prior_weight * self._prior(None), info=info)
+        prior = prior_weight * self._prior(None)
+        return SmoothedReadout(weights, bias, sigma=sigma, prior=prior, link=self.link, info=info)
 
     def _prior(self, without: int | None) -> Tensor:
         """The mean density of all folds but one, (30, 40), mean 1."""
@@ -124,7 +125,7 @@ class SmoothedTrainer(MomentsTrainer):
 
     def _products(self, batch: Batch, fold: int) -> list[Tensor]:
         """For each sigma the sums of products of (1, map, prior, target) over the batch's positions, float64."""
-        maps = self._of_fold[fold](batch).double()
+        maps = self._of_fold[fold].logits(batch).double()
         prior = resize(self._prior(fold).to(maps), batch.grid).expand_as(maps)
         target = TARGETS[self.settings.target](batch).double()
         found = []

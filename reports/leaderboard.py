@@ -18,6 +18,7 @@ from reports._board import (
     score_with_interval,
 )
 from reports._pairs import against, difference, p_value
+from reports.folds import by_fold
 from reports.provenance import facts
 
 
@@ -69,6 +70,7 @@ def _page(boards: Mapping[str, Board]) -> Iterator[str]:
     for name, board in boards.items():
         yield from ["", f"## {name}"] * (len(boards) > 1)
         yield from _paired(board, "###" if len(boards) > 1 else "##")
+        yield from _list(f"{board.by} fold by fold", [(cell, ", ".join(scores)) for cell, scores in by_fold(board)])
         yield from _list("Warnings", board.warnings)
         yield from _list("Did not finish", [(label(row), f"{row['status']}: {row['error']}") for row in board.others])
         yield from _provenance(name, board)

@@ -15,10 +15,16 @@ def facts(board: Board) -> dict[str, str]:
     """What is known of what made these results, by name, for a line of text."""
     about = read_about(board)
     dataset, environment = about.get("dataset", {}), about.get("environment", {})
+    source, trained = dataset.get("source") or {}, dataset.get("trained_on", {}).get("source") or {}
     found = {
         "recipe": board.recipe,
-        "dataset": ", ".join(str(dataset[key]) for key in ("name", "edition", "points") if key in dataset),
+        "dataset": _dataset(dataset),
+        "data by": source.get("citation"),
+        "licence of the data": source.get("licence"),
+        "training data by": trained.get("citation"),
+        "licence of the training data": trained.get("licence"),
         "test images": _digest(dataset.get("test", {}).get("digest")),
+        "of them trained on, too": dataset.get("test_images_trained_on"),
         "training images": _digest(dataset.get("train", {}).get("digest")),
         "weights": ", ".join(_weights(board)),
         "versions": ", ".join(f"{name} {v}" for name, v in environment.get("packages", {}).items() if v),
@@ -27,6 +33,12 @@ def facts(board: Board) -> dict[str, str]:
         "accelerator": environment.get("accelerator"),
     }
     return {name: str(value) for name, value in found.items() if value}
+
+
+def _dataset(dataset: Document) -> str:
+    """ "salicon, 2017, mouse", or what was trained on -> what was tested on."""
+    both = [dataset["trained_on"], dataset] if "trained_on" in dataset else [dataset]
+    return " -> ".join(", ".join(str(one[key]) for key in ("name", "edition", "points") if key in one) for one in both)
 
 
 def machine(about: Document) -> str:

@@ -26,6 +26,7 @@ from reports._board import (
     shared_seconds,
 )
 from reports._pairs import DIFFERENT, against, difference, p_value
+from reports.folds import by_fold
 
 NAMED = 2
 """Cells that are named where several did not finish for the same reason."""
@@ -105,6 +106,8 @@ def _notes(board: Board, console: Console) -> Iterator[str]:
         yield f"range %: how far {board.by} gets from the floor (0) to the ceiling (100)"
     if passes := ", ".join(f"{escape(name)} {clock(s)}" for name, s in shared_seconds(board).items()):
         yield f"time: a cell's own fitting and scoring; passes that cells share: {passes}"
+    for name, scores in by_fold(board):
+        yield f"{board.by} fold by fold: {', '.join(scores)} ({escape(name)})"
     for row in board.finished:
         if row["n_unscored"]:
             yield f"[yellow]unscored[/] {escape(label(row))}: {escape(_reasons(row))}"
@@ -146,7 +149,12 @@ def _encodable(text: str, console: Console) -> str:
 
 
 def _reasons(row: dict[str, Any]) -> str:
-    return ", ".join(f"{reason} ({count})" for reason, count in json.loads(row["unscored"] or "{}").items())
+    """ "auc, nss: no fixations (3)": what metrics lack for one reason in as many images stands together."""
+    alike: dict[tuple[str, int], list[str]] = {}
+    for words, count in json.loads(row["unscored"] or "{}").items():
+        metric, _, reason = words.partition(": ")
+        alike.setdefault((reason, count), []).append(metric)
+    return "; ".join(f"{', '.join(metrics)}: {reason} ({count})" for (reason, count), metrics in alike.items())
 
 
 def clock(seconds: float) -> str:

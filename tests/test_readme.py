@@ -28,10 +28,10 @@ def test_the_results_table_is_the_published_leaderboard() -> None:
 
 def test_every_command_of_the_readme_exists() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    source = (ROOT / "harness/cli.py").read_text(encoding="utf-8")
-    commands = set(re.findall(r"^    salprobe (\w+)", text, flags=re.MULTILINE))
-    assert {"run", "ui", "report", "list", "doctor", "score", "export"} <= commands
-    for command in commands:
+    commands = set(re.findall(r"^    salprobe (data )?(\w+)", text, flags=re.MULTILINE))
+    assert {"run", "ui", "report", "list", "doctor", "score", "export"} <= {command for _, command in commands}
+    for group, command in commands:
+        source = (ROOT / ("harness/data_cli.py" if group else "harness/cli.py")).read_text(encoding="utf-8")
         assert f'@app.command("{command}")' in source
     for target in re.findall(r"^    make (\w+)", text, flags=re.MULTILINE):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)

@@ -1,19 +1,4 @@
-"""Stimuli and gaze: the readers, and the one columnar form that they fill."""
+"""Stimuli and gaze: the readers, and the one columnar form that they fill.
 
-from __future__ import annotations
-
-from harness.data.dataset import DATASETS, Dataset, DatasetReader, Skipped, Source, Split, dataset
-from harness.data.images import BadImageError, read_image, resize_image
-
-__all__ = [
-    "DATASETS",
-    "BadImageError",
-    "Dataset",
-    "DatasetReader",
-    "Skipped",
-    "Source",
-    "Split",
-    "dataset",
-    "read_image",
-    "resize_image",
-]
+Nothing is imported here: processes that only read .mat files do without torch.
+"""

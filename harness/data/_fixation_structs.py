@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.data._mat_file import Cells, MatError, Structs, read_mat_file
-from harness.data._recordings import Gaze, Recordings, Stimulus, pixels
+from harness.data._pixels import pixels
+from harness.data._recordings import Gaze, Recordings, Stimulus
 from harness.data._root import leaves_folder
 from harness.errors import DataError
 

@@ -1,16 +1,10 @@
-"""All gaze of an annotation file in columns, image after image: made once, kept on disk, memory-mapped afterwards."""
+"""All gaze of a split in columns, image after image."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,9 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pycocotools.coco import COCO
 
-VERSION = 3
-"""Raised when the files or their meaning change."""
-ABOUT = "about.json"
 _OF_IMAGE = ("id", "file_name", "height", "width")
 
 
@@ -62,13 +53,19 @@ class GazeColumns:
         """The gaze on an image of that size; raises BadGazeError where it cannot be used."""
         if index in self.problems:
             raise BadGazeError(self.problems[index])
+        self.check(index, size)
         part = slice(int(self.offset[index]), int(self.offset[index + 1]))
         row, col, observer = (column[part] for column in (self.row, self.col, self.observer))
+        return Points(row, col, observer)
+
+    def check(self, index: int, size: Size) -> None:
+        """Raises BadGazeError where points lie outside an image of that size; costs nothing where none does."""
         low, high = self.box[index, :2], self.box[index, 2:]
         if (low < 0).any() or (high >= np.array(size)).any():
+            part = slice(int(self.offset[index]), int(self.offset[index + 1]))
             own = slice(int(self.first[index]), int(self.first[index + 1]))
-            check_inside(np.stack([row, col], axis=1) + 1, self.annotation[own], self.length[own], size)
-        return Points(row, col, observer)
+            points = np.stack([self.row[part], self.col[part]], axis=1) + 1
+            check_inside(points, self.annotation[own], self.length[own], size)
 
     def taken(
         self, indices: NDArray[np.int64]
@@ -129,76 +126,3 @@ def columns_of(coco: COCO) -> GazeColumns:
         time=np.empty(0, np.int32),
         dropped=np.zeros(len(images), np.int64),
     )
-
-
-def save_columns(columns: GazeColumns, folder: Path) -> None:
-    """Write the columns into a new folder in one step; another process may have been faster."""
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    temporary.mkdir(parents=True)
-    try:
-        sums = {}
-        for name in _ARRAYS:
-            path = temporary / f"{name}.npy"
-            np.save(path, getattr(columns, name))
-            sums[name] = path.stat().st_size
-        about = {
-            "version": VERSION,
-            "images": columns.images,
-            "observers": list(columns.observers),
-            "strays": columns.strays,
-            "problems": {str(index): why for index, why in columns.problems.items()},
-            "bytes": sums,
-        }
-        (temporary / ABOUT).write_text(json.dumps(about), encoding="utf-8")
-        for path in temporary.iterdir():
-            with path.open("rb+") as file:
-                os.fsync(file.fileno())
-        if not folder.exists():
-            temporary.rename(folder)
-    except OSError:
-        if not folder.exists():
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def load_columns(folder: Path) -> GazeColumns | None:
-    """Kept columns, memory-mapped; None where there are none, or they are not whole."""
-    try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        if about["version"] != VERSION:
-            return None
-        if any((folder / f"{name}.npy").stat().st_size != about["bytes"][name] for name in _ARRAYS):
-            return None
-        arrays = {
-            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
-            for name in _ARRAYS
-        }
-        problems = {int(index): str(why) for index, why in about["problems"].items()}
-        strays = [(int(image), int(annotation)) for image, annotation in about["strays"]]
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
-    return GazeColumns(images=about["images"], observers=about["observers"], strays=strays, problems=problems, **arrays)
-
-
-def file_digest(file: Path, index: Path) -> str:
-    """sha256 of a file's bytes; remembered in the folder `index` by path, size and time of change."""
-    facts = file.stat()
-    known = index / f"{hashlib.sha256(os.fsencode(file.resolve())).hexdigest()}.json"
-    state: dict[str, Any] = {"size": facts.st_size, "changed": facts.st_mtime_ns, "inode": facts.st_ino}
-    try:
-        remembered = json.loads(known.read_text(encoding="utf-8"))
-        if {key: remembered[key] for key in state} == state:
-            return str(remembered["sha256"])
-    except (OSError, ValueError, LookupError, TypeError):
-        pass
-    with file.open("rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    index.mkdir(parents=True, exist_ok=True)
-    temporary = known.with_name(f".{known.name}.{uuid.uuid4().hex}")
-    temporary.write_text(json.dumps({**state, "sha256": digest}), encoding="utf-8")
-    temporary.replace(known)
-    return digest
-
-
-_ARRAYS = tuple(f.name for f in fields(GazeColumns) if f.name not in ("images", "observers", "strays", "problems"))

@@ -7,19 +7,22 @@ outside the image; they are dropped and counted.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from harness.data._gaze_columns import GazeColumns
 from harness.data._mat_file import MatError, Structs, read_mat_file
-from harness.data._recordings import pixels
+from harness.data._pixels import pixels
+from harness.errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +33,8 @@ Kind = Literal["mouse", "fixations"]
 FIELDS = {"mouse": "location", "fixations": "fixations"}
 FEW = 64
 """Up to so many files are read here: starting other processes would take longer."""
+MOST_PROCESSES = 16
+"""One process writes what the others have read, and can take it from no more."""
 _AT_ONCE = 32
 _NUMBER = re.compile(r"([0-9]{1,18})$")
 _LARGEST = 2**31 - 1
@@ -54,8 +59,11 @@ class MatGaze:
 
 
 def mat_files(folder: Path) -> list[Path]:
-    """The .mat files of a folder, by name."""
-    return sorted(folder.glob("*.mat"))
+    """The .mat files of a folder, by name; none where there is no such folder."""
+    try:
+        return sorted((path for path in folder.iterdir() if path.suffix == ".mat"), key=lambda path: path.name)
+    except OSError:
+        return []
 
 
 def image_id(file: Path) -> int | None:
@@ -64,19 +72,26 @@ def image_id(file: Path) -> int | None:
     return int(found[1]) if found else None
 
 
-def read_mat_files(files: Sequence[Path], kind: Kind, bar: Bar) -> GazeColumns:
-    """All files in columns, images by ascending id; what is wrong with a file is a problem of its image."""
-    found = []
-    if len(files) <= FEW:
-        for file in files:
-            found.append(read_mat(file, kind))
-            bar.advance(1)
-    else:
-        with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-            for gaze in pool.map(read_mat, files, [kind] * len(files), chunksize=_AT_ONCE):
-                found.append(gaze)
-                bar.advance(1)
-    return _joined(sorted(found, key=lambda gaze: gaze.image["id"]))
+def read_mat_files(files: Sequence[Path], kind: Kind, bar: Bar) -> Iterator[MatGaze]:
+    """Every file's gaze, in their order, many of them read side by side; what is wrong with a file is its `problem`."""
+    read = partial(read_mat, kind=kind)
+    for gaze in map(read, files) if len(files) <= FEW else _side_by_side(read, files):
+        bar.advance(1)
+        yield gaze
+
+
+def _side_by_side(read: Callable[[Path], MatGaze], files: Sequence[Path]) -> Iterator[MatGaze]:
+    processes = min(os.cpu_count() or 1, MOST_PROCESSES, -(-len(files) // _AT_ONCE))
+    pool = ProcessPoolExecutor(processes, get_context("spawn"))  # they import this module, but no torch
+    try:
+        yield from pool.map(read, files, chunksize=_AT_ONCE)
+    except BrokenProcessPool as error:
+        raise DataError(
+            f"{files[0].parent}: a process that read .mat files is gone: was there too little memory, or does a script "
+            "start it without if __name__ == '__main__'?"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def read_mat(file: Path, kind: Kind) -> MatGaze:
@@ -97,15 +112,14 @@ def _gaze(file: Path, kind: Kind) -> MatGaze:
     size = _resolution(document.get("resolution"))
     parts = [_points(entry[field]) for entry in entries.items]
     lengths = [len(part) for part in parts]
-    points = np.concatenate([np.empty((0, 2)), *parts])
-    pixel = np.round(points) - 1
-    inside = np.isfinite(points).all(axis=1) & (pixel >= 0).all(axis=1) & (pixel < size[::-1]).all(axis=1)
+    col, row = np.round(np.concatenate([np.empty((0, 2)), *parts]).T) - 1
+    inside = (row >= 0) & (row < size[0]) & (col >= 0) & (col < size[1])  # False for what is no number
     observer = np.repeat(np.arange(len(parts), dtype=np.int32), lengths)[inside]
     times = _times(entries, lengths) if kind == "mouse" else None
     return MatGaze(
         _image(file, (int(size[0]), int(size[1]))),
-        pixel[inside, 1].astype(np.int32),
-        pixel[inside, 0].astype(np.int32),
+        row[inside].astype(np.int32),
+        col[inside].astype(np.int32),
         observer,
         np.bincount(observer, minlength=len(parts)).astype(np.int64),
         times[inside] if times is not None else None,
@@ -127,7 +141,7 @@ def _image(file: Path, size: tuple[int, int] | None) -> dict[str, Any]:
     return {"id": image_id(file) or 0, "file_name": f"{file.stem}.jpg", **stated}
 
 
-def _points(value: object) -> NDArray[np.float64]:
+def _points(value: object) -> NDArray[Any]:
     """(n, 2) [x, y]; MATLAB's empty matrix is no point."""
     if not isinstance(value, np.ndarray):
         raise MatError("gaze must be n x 2 numbers")
@@ -135,7 +149,7 @@ def _points(value: object) -> NDArray[np.float64]:
         return np.empty((0, 2))
     if value.ndim != 2 or value.shape[1] != 2:
         raise MatError(f"gaze must be n x 2 numbers, found {'x'.join(map(str, value.shape))} {value.dtype}")
-    return value.astype(np.float64)
+    return value
 
 
 def _times(entries: Structs, lengths: Sequence[int]) -> NDArray[np.int32] | None:
@@ -146,31 +160,3 @@ def _times(entries: Structs, lengths: Sequence[int]) -> NDArray[np.int32] | None
     if [len(time) for time in times] != list(lengths):
         raise MatError("needs as many timestamps as samples")
     return pixels(np.concatenate([np.empty(0), *times]))
-
-
-def _joined(found: Sequence[MatGaze]) -> GazeColumns:
-    of_image = [len(gaze.row) for gaze in found]
-    observers = [len(gaze.length) for gaze in found]
-    row, col, observer = (
-        np.concatenate([np.empty(0, np.int32), *(getattr(gaze, name) for gaze in found)])
-        for name in ("row", "col", "observer")
-    )
-    boxes = [(g.row.min(), g.col.min(), g.row.max(), g.col.max()) if len(g.row) else (0, 0, 0, 0) for g in found]
-    times = [gaze.time for gaze in found if gaze.time is not None and len(gaze.row)]
-    complete = sum(map(len, times)) == len(row) and len(row) > 0
-    return GazeColumns(
-        images=[gaze.image for gaze in found],
-        observers=range(1, max(observers, default=0) + 1),
-        strays=[],
-        problems={index: gaze.problem for index, gaze in enumerate(found) if gaze.problem is not None},
-        offset=np.cumsum([0, *of_image]).astype(np.int64),
-        row=row,
-        col=col,
-        observer=observer,
-        first=np.cumsum([0, *observers]).astype(np.int64),
-        annotation=np.concatenate([np.empty(0, np.int64), *(np.arange(1, n + 1) for n in observers)]),
-        length=np.concatenate([np.empty(0, np.int64), *(gaze.length for gaze in found)]),
-        box=np.array(boxes, np.int32).reshape(-1, 4),
-        time=np.concatenate(times) if complete else np.empty(0, np.int32),
-        dropped=np.array([gaze.dropped for gaze in found], np.int64),
-    )

@@ -6,15 +6,16 @@ import hashlib
 import os
 import shutil
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.data._annotation_stream import MIB
 from harness.data._coco import load_index
-from harness.data._gaze_columns import VERSION, GazeColumns, columns_of, file_digest, load_columns, save_columns
+from harness.data._gaze_columns import GazeColumns, columns_of
 from harness.data._gaze_mat import FEW, Kind, image_id, mat_files, read_mat_files
+from harness.data._kept_columns import VERSION, file_digest, keep_images, load_columns, save_columns
+from harness.data._mat_columns import columns_of_images
 from harness.data.dataset import Split
 from harness.errors import DataError
 from harness.paths import cache_folder
@@ -82,16 +83,32 @@ class MatFolder:
 
     def columns(self, progress: Progress) -> GazeColumns:
         """Their gaze; raises DataError where two files are of one image, or a name has no number."""
-        files = mat_files(self.path)
-        _check_names(files)
-        few = len(files) <= FEW
-        folder = cache_folder("gaze") / f"{_listing_digest(files, self.kind)}-v{VERSION}"
-        if not few and (columns := load_columns(folder)) is not None:
-            return columns
-        shown = nullcontext(NO_BAR) if few else progress.phase(f"reading {self.path.name}/*.mat", len(files), "files")
-        with shown as bar:
-            columns = read_mat_files(files, self.kind, bar)
-        return columns if few else _kept(columns, folder, self.path, progress)
+        files = _by_image(mat_files(self.path))
+        if len(files) <= FEW:
+            return columns_of_images(read_mat_files(files, self.kind, NO_BAR))
+        phase = f"reading {self.path.name}/*.mat ({self.kind})", len(files), "files"
+        try:
+            folder = cache_folder("gaze") / f"{self._digest(files)}-v{VERSION}"
+            if (columns := load_columns(folder)) is not None:
+                return columns
+            shutil.rmtree(folder, ignore_errors=True)
+            with progress.phase(*phase) as bar:
+                keep_images(read_mat_files(files, self.kind, bar), folder)
+        except OSError as error:
+            progress.say(f"{self.path.name}: its columns cannot be kept for later runs: {error}")
+        else:
+            if (columns := load_columns(folder)) is not None:
+                return columns
+        with progress.phase(*phase) as bar:
+            return columns_of_images(read_mat_files(files, self.kind, bar))
+
+    def _digest(self, files: list[Path]) -> str:
+        """Of the files' names, sizes and times of change: reading them all would take as long as parsing them."""
+        total = hashlib.sha256(os.fsencode(f"{self.kind}\n{self.path.resolve()}"))
+        for file in files:
+            facts = file.stat()
+            total.update(os.fsencode(f"\n{file.name} {facts.st_size} {facts.st_mtime_ns}"))
+        return total.hexdigest()
 
 
 GazeSource = AnnotationFile | MatFolder
@@ -134,7 +151,7 @@ def _has_mat(folder: Path) -> bool:
     return next(folder.glob("*.mat"), None) is not None
 
 
-def _check_names(files: list[Path]) -> None:
+def _by_image(files: list[Path]) -> list[Path]:
     seen: dict[int, Path] = {}
     for file in files:
         number = image_id(file)
@@ -143,17 +160,7 @@ def _check_names(files: list[Path]) -> None:
         if number in seen:
             raise DataError(f"{file} and {seen[number].name} are both of image {number}")
         seen[number] = file
-
-
-def _listing_digest(files: list[Path], kind: Kind) -> str:
-    """Of the files' names, sizes and times of change: reading them all would take as long as parsing them."""
-    total = hashlib.sha256(kind.encode())
-    for file in files:
-        facts = file.stat()
-        total.update(
-            f"\n{os.fspath(file.resolve())} {facts.st_size} {facts.st_mtime_ns}".encode(errors="surrogateescape")
-        )
-    return total.hexdigest()
+    return [seen[number] for number in sorted(seen)]
 
 
 def _kept(columns: GazeColumns, folder: Path, source: Path, progress: Progress) -> GazeColumns:

@@ -21,6 +21,8 @@ MAY = ("t", "id", "split")
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _BYTES = re.compile("[\udc80-\udcff]")
 """What is left of bytes that are not UTF-8."""
+_TEXTS = ("image", "observer", "split")
+_NO_NUMBER = ("", "NA", "N/A", "n/a", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None", "<NA>", "#N/A", "#NA")
 _SPLITS: dict[str, Split] = {"train": "train", "test": "test", "val": "test"}
 
 
@@ -29,6 +31,8 @@ class GazeTable:
     """The rows of a table, in its order; coordinates as they are written, empty ones nan."""
 
     image: NDArray[np.object_]
+    point: NDArray[np.bool_]
+    """False for a row without observer, x and y: it says that the image has no gaze."""
     observer: NDArray[np.object_]
     x: NDArray[np.float64]
     y: NDArray[np.float64]
@@ -43,26 +47,48 @@ def read_gaze_table(file: Path) -> GazeTable:
 
     try:
         if file.suffix.lower() in _SEPARATORS:
-            texts = {"image": object, "observer": object, "split": object}  # str of pandas holds UTF-8 alone
-            how: Any = {"dtype": texts, "encoding": "utf-8-sig", "encoding_errors": "surrogateescape"}
-            frame = pd.read_csv(file, sep=_SEPARATORS[file.suffix.lower()], **how)
+            frame = _read_csv(file, _SEPARATORS[file.suffix.lower()])
         else:
             frame = pd.read_parquet(file)
     except (OSError, ValueError, ImportError) as error:
         raise DataError(f"{file}: cannot be read as a table: {error}") from error
-    frame.columns = [str(name).strip().lower() for name in frame.columns]
+    frame.columns = [_plain(name) for name in frame.columns]
     if missing := [name for name in MUST if name not in frame.columns]:
         there = ", ".join(map(str, frame.columns))
         raise DataError(f"{file}: has no column {missing[0]}; it needs {', '.join(MUST)} and has {there}")
+    nobody = frame[["observer", "x", "y"]].isna().all(axis=1)
     return GazeTable(
         image=_texts(frame, "image", file),
-        observer=_texts(frame, "observer", file),
+        point=~nobody.to_numpy(dtype=np.bool_),
+        observer=_texts(frame.assign(observer=frame["observer"].astype(object).mask(nobody, "")), "observer", file),
         x=_numbers(frame, "x", file),
         y=_numbers(frame, "y", file),
         t=_numbers(frame, "t", file) if "t" in frame else None,
         id=_ids(frame, file) if "id" in frame else None,
         split=_splits(frame, file) if "split" in frame else None,
     )
+
+
+def _read_csv(file: Path, separator: str) -> pd.DataFrame:
+    """Texts as they are written: a person may be called NA, and 007 is not 7."""
+    import pandas as pd
+
+    bytes_are_kept: Any = {"encoding": "utf-8-sig", "encoding_errors": "surrogateescape"}
+    names = pd.read_csv(file, sep=separator, nrows=0, **bytes_are_kept).columns
+    texts = [name for name in names if _plain(name) in _TEXTS]
+    empty = {name: [""] if name in texts else _NO_NUMBER for name in names}
+    return pd.read_csv(
+        file,
+        sep=separator,
+        dtype=dict.fromkeys(texts, object),  # str of pandas holds UTF-8 alone
+        keep_default_na=False,
+        na_values=empty,
+        **bytes_are_kept,
+    )
+
+
+def _plain(name: object) -> str:
+    return str(name).strip().lower()
 
 
 def _texts(frame: pd.DataFrame, name: str, file: Path) -> NDArray[np.object_]:

@@ -22,8 +22,6 @@ from harness.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_LARGEST = 2**31 - 1
-
 
 @dataclass(frozen=True)
 class Stimulus:
@@ -125,18 +123,6 @@ class GazeReader(DatasetReader):
         return (self.split or self.usual_split).held_out(ids, names, root)
 
 
-def pixels(values: NDArray[Any], origin: int = 0, *, nearest: bool = False) -> NDArray[np.int32]:
-    """The 0-based pixels of coordinates counted from `origin`: floor(v) - origin, or `nearest`, halves upwards.
-
-    What is not a number becomes -1, which lies outside every image.
-    """
-    values = np.asarray(values, np.float64)
-    whole = np.floor(values + 0.5 if nearest else values)
-    finite = np.isfinite(whole)
-    kept = np.where(finite, whole, 0).clip(-_LARGEST + 1, _LARGEST) - origin
-    return np.where(finite, kept, -1).astype(np.int32)
-
-
 def numbered(people: NDArray[Any]) -> tuple[tuple[int | str, ...], NDArray[np.int32]]:
     """(labels, everybody's number among them): ascending as numbers where all are whole numbers, else as texts."""
     texts, codes = np.unique(np.asarray(people).astype(str), return_inverse=True)
@@ -196,6 +182,7 @@ def _dataset(reader: GazeReader, split: Split, labels: tuple[int | str, ...], go
         split=split,
         edition=edition,
         points_kind=kind,
+        synthetic=kind == "simulated",
         ids=np.array([one.stimulus.id for one in good], np.int64),
         files=tuple(one.stimulus.file for one in good),
         height=np.array([one.facts.size[0] for one in good], np.int32),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.data._gaze import BadGazeError
 from harness.data._gaze_columns import GazeColumns
 from harness.data.dataset import Split
 from harness.data.images import BadImageError, decoded, file_bytes, open_image
@@ -39,6 +40,8 @@ class Comparison:
     """Mean Pearson correlation at the project's own blur of 19 px at 480 rows."""
     best_sigma: float
     best_correlation: float
+    unreadable: Sequence[str] = ()
+    """Maps that could not be compared, with the reason."""
 
 
 def released_maps(root: Path, split: Split) -> dict[str, Path]:
@@ -68,21 +71,32 @@ def compare_with_blur(gaze: GazeColumns, maps: Mapping[str, Path], most: int, pr
     stems = [Path(image["file_name"]).stem for image in gaze.images]
     both = [index for index, stem in enumerate(stems) if stem in maps and index not in gaze.problems]
     chosen = both[:: max(1, len(both) // most)][:most]
-    correlations = []
+    correlations, bad = [], []
     with progress.phase("comparing released maps", len(chosen)) as bar:
         for index in chosen:
-            correlations.append(_correlations(gaze, index, maps[stems[index]]))
+            try:
+                correlations.append(_correlations(gaze, index, maps[stems[index]]))
+            except BadImageError as error:
+                bad.append(str(error))
             bar.advance(1)
-    if not correlations:
-        return Comparison(0, float("nan"), float("nan"), float("nan"))
-    mean = np.mean(correlations, axis=0)
+    usable = [each for each in correlations if np.isfinite(each).all()]  # a constant map has none
+    if not usable:
+        return Comparison(0, float("nan"), float("nan"), float("nan"), bad)
+    mean = np.mean(usable, axis=0)
     best = int(mean.argmax())
-    return Comparison(len(chosen), float(mean[SIGMAS.index(19.0)]), SIGMAS[best], float(mean[best]))
+    return Comparison(len(usable), float(mean[SIGMAS.index(19.0)]), SIGMAS[best], float(mean[best]), bad)
 
 
 def _correlations(gaze: GazeColumns, index: int, path: Path) -> Sequence[float]:
-    released = read_released(path, gaze.images[index]["id"])
+    image = gaze.images[index]
+    stated = (image["height"], image["width"]) if "height" in image and "width" in image else None
+    released = read_released(path, image["id"], stated)
     size = (released.shape[0], released.shape[1])
-    points = gaze.points(index, size)
+    try:
+        points = gaze.points(index, size)
+    except BadGazeError as error:
+        raise BadImageError(image["id"], str(path), str(error)) from error
+    if released.min() == released.max():
+        return [float("nan")]
     blurred = (blur_points(points.row, points.col, size, sigma * size[0] / 480).numpy() for sigma in SIGMAS)
     return [float(np.corrcoef(released.ravel(), density.ravel())[0, 1]) for density in blurred]

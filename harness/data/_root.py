@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal
@@ -30,7 +31,7 @@ def leaves_folder(name: str) -> bool:
 
 def stray_link(path: Path, folders: Collection[Path]) -> Path | None:
     """Where a file really lies, if links lead out of all these folders (themselves resolved: they may be links)."""
-    real = path.resolve()
+    real = Path(os.path.realpath(path))  # which does not mind a link to itself
     return None if any(real.is_relative_to(folder) for folder in folders) else real
 
 

@@ -33,7 +33,8 @@ class Splitting:
     folds: int | None = None
     """Into so many folds of (nearly) equal size; every image is held out in exactly one of them."""
     fold: int = 0
-    """Which of the folds is held out, from 0."""
+    """Which of the folds is held out, from 0; in the recipe of a run also a list of them or `all`: a run for each, and
+    all together."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be; raises ValueError."""

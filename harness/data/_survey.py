@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.data._gaze import BadGazeError
 from harness.data._gaze_columns import GazeColumns
 from harness.data._gaze_mat import Kind
 from harness.data._gaze_source import ANNOTATIONS, MAT_FOLDERS, AnnotationFile, MatFolder
 from harness.data._released import Comparison, compare_with_blur, released_maps
 from harness.data.dataset import Split
 from harness.data.images import BadImageError, check_image
+from harness.data.salicon import FOLDERS
 from harness.errors import DataError
 
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 IMAGE_FOLDERS = ("images", "images/train", "images/val", "images/test", "train", "val", "test")
 KNOWN_IMAGES: Mapping[Split, int] = {"train": 10_000, "test": 5_000}
+KNOWN_FILES: Mapping[str, int] = {"train": 10_000, "val": 5_000, "test": 5_000}
+"""The release's images, by the folder that they are in or the word in COCO_train2014_*.jpg."""
 KNOWN_POINTS: Mapping[tuple[str, Kind], Mapping[Split, int]] = {
     ("2015", "mouse"): {"train": 68_992_355, "test": 38_846_998},
     ("2015", "fixations"): {"train": 3_171_533, "test": 1_662_655},
@@ -27,6 +32,7 @@ KNOWN_POINTS: Mapping[tuple[str, Kind], Mapping[Split, int]] = {
     ("2017", "fixations"): {"train": 4_598_112, "test": 2_576_914},
 }
 """The released totals, points outside their image included."""
+EMPTY = "has no fixations"
 SAMPLE = 20
 """Images on which released maps are compared with blurred points."""
 
@@ -46,6 +52,8 @@ class Gaze:
     outside: int
     without: int
     """Images without any usable point."""
+    timed: bool = False
+    """Whether every point has its time."""
 
     @property
     def edition(self) -> str | None:
@@ -62,6 +70,10 @@ class Survey:
     root: Path
     images: dict[str, int] = field(default_factory=dict)
     """Image files by folder."""
+    flat: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Of a folder of several splits' images how many are train, val and test."""
+    missing: dict[str, list[str]] = field(default_factory=dict)
+    """By source of gaze: images that it lists and that are in no folder."""
     gaze: list[Gaze] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     maps: dict[Split, Comparison] = field(default_factory=dict)
@@ -76,6 +88,9 @@ def survey(root: Path, progress: Progress, *, images: bool = False) -> Survey:
         files = _image_files(root / folder)
         if files:
             found.images[folder] = len(files)
+            words = (word for file in files for word in KNOWN_FILES if file.name.startswith(f"COCO_{word}2014_"))
+            if Path(folder).name not in KNOWN_FILES:
+                found.flat[folder] = dict(Counter(words))
             if images:
                 found.unreadable += _unreadable(files, folder, progress)
     for split, source, kind in _sources(root):
@@ -84,12 +99,33 @@ def survey(root: Path, progress: Progress, *, images: bool = False) -> Survey:
         except DataError as error:
             found.unreadable.append(str(error))
             continue
-        found.gaze.append(_counted(root, split, source, kind, columns))
-        found.unreadable += [why for why in columns.problems.values() if why != "has no fixations"]
+        gaze = _counted(root, split, source, kind, columns)
+        found.gaze.append(gaze)
+        found.unreadable += [why for why in columns.problems.values() if why != EMPTY]
+        found.unreadable += [f"{gaze.source}: {why}" for why in _outside(columns)]
+        if lost := _missing(root, split, columns):
+            found.missing[gaze.source] = lost
         maps = released_maps(root, split)
         if maps and split not in found.maps:
             found.maps[split] = compare_with_blur(columns, maps, SAMPLE, progress)
+            found.unreadable += found.maps[split].unreadable
     return found
+
+
+def _outside(columns: GazeColumns) -> Iterator[str]:
+    """Why a run would refuse images of an annotation file whose points are outside (in .mat files they are dropped)."""
+    for index, image in enumerate(columns.images):
+        if "height" not in image or "width" not in image or index in columns.problems:
+            continue
+        try:
+            columns.check(index, (image["height"], image["width"]))
+        except BadGazeError as error:
+            yield f"image {image['id']}: {error}"
+
+
+def _missing(root: Path, split: Split, columns: GazeColumns) -> list[str]:
+    there = {file.name for folder in FOLDERS[split] for file in _image_files(root / folder)}
+    return [image["file_name"] for image in columns.images if Path(image["file_name"]).name not in there]
 
 
 def _image_files(folder: Path) -> list[Path]:
@@ -129,5 +165,6 @@ def _counted(root: Path, split: Split, source: AnnotationFile | MatFolder, kind:
         observers=len(columns.annotation),
         count=len(columns.row) + dropped,
         outside=dropped,
-        without=sum(why == "has no fixations" for why in columns.problems.values()),
+        without=sum(why == EMPTY for why in columns.problems.values()),
+        timed=len(columns.time) > 0,
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, dataclass_transform
 import numpy as np
 
 from harness._plugin import Registering, registering, subclass_check
+from harness.data.source import Source
 from harness.registry import Registry
 from harness.types import Points, Size
 
@@ -32,15 +33,6 @@ class Skipped:
     id: int | str
     file: str
     reason: str
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a dataset comes from: how it is cited, under which licence its authors give it, its home."""
-
-    citation: str
-    licence: str
-    home: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,13 +148,18 @@ class DatasetReader(ABC):
 
     name: ClassVar[str] = "?"
     source: ClassVar[Source | None] = None
-    """Whom to cite, and under which licence it may be used."""
+    """Whom to cite, and under which licence it may be used; a plugin may leave it out."""
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     @property
     def label(self) -> str:
         """The name in tables; says "synthetic" where the gaze is."""
         return self.name
+
+    @property
+    def cited(self) -> Source | None:
+        """`source`, unless the parameters say that these are other data in the same layout."""
+        return self.source
 
     def prepare(self, split: Split, progress: Progress) -> None:  # noqa: B027 - most have nothing to do
         """Called before `read`: whatever takes long enough to be shown, its result kept for `read`."""
@@ -173,6 +170,11 @@ class DatasetReader(ABC):
 
 
 DATASETS: Registry[type[DatasetReader]] = Registry("dataset", "salprobe.datasets", subclass_check(DatasetReader))
+
+
+def source_of(name: str) -> Source | None:
+    """Where the dataset of that name comes from; raises UnknownNameError."""
+    return DATASETS.get(name).source
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)

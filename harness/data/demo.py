@@ -34,8 +34,9 @@ from harness.data._observer_choice import ObserverChoice
 from harness.data._observers import watch
 from harness.data._scenes import compose, load_photos
 from harness.data._textures import Pixels
-from harness.data.dataset import Dataset, DatasetReader, Source, Split, dataset
+from harness.data.dataset import Dataset, DatasetReader, Split, dataset
 from harness.data.salicon import Salicon
+from harness.data.source import Source
 from harness.errors import RecipeError
 from harness.paths import cache_folder
 from harness.types import Points, Size
@@ -54,6 +55,7 @@ class Demo(DatasetReader):
         citation="none: generated scenes, simulated gaze",
         licence="MIT, as this project; parts of two photographs of scikit-learn's sample images (CC BY) are in them",
         home="made on this machine",
+        obtain="nothing: it is drawn when it is first read",
     )
 
     train: int = 96

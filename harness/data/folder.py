@@ -7,6 +7,8 @@ x, y      pixels of the stored image, to the right and down; `origin: 0` (the de
 t         milliseconds since the image appeared (optional)
 id        a whole number for the image (optional: the number it is called, or its place by name)
 split     train or test, for all rows of an image (optional: `split:` in the recipe)
+
+A row whose observer, x and y are empty says that nobody looked at its image.
 """
 
 from __future__ import annotations
@@ -18,9 +20,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from harness.data._gaze_table import GazeTable, read_gaze_table
-from harness.data._recordings import Gaze, GazeReader, Recordings, Stimulus, numbered, pixels
+from harness.data._pixels import pixels
+from harness.data._recordings import Gaze, GazeReader, Recordings, Stimulus, numbered
 from harness.data._root import first_file, leaves_folder
-from harness.data.dataset import dataset
+from harness.data.dataset import dataset, source_of
+from harness.data.source import OWN, Source
 from harness.errors import DataError
 
 if TYPE_CHECKING:
@@ -33,6 +37,8 @@ TABLES = ("gaze.csv", "gaze.tsv", "gaze.parquet")
 class Folder(GazeReader):
     """Your own recordings: images, and a CSV, TSV or Parquet file of image, observer, x, y[, t][, id][, split]."""
 
+    source = OWN
+
     images: str | None = None
     """The images' folder below root; by default images/ where there is one, else root itself."""
     gaze: str | None = None
@@ -41,6 +47,13 @@ class Folder(GazeReader):
     """What the table calls the top left pixel: (0, 0) or (1, 1)."""
     points: Literal["eye", "mouse", "fixations", "simulated"] = "eye"
     """What the points are; it is recorded with results."""
+    cite: str | None = None
+    """The dataset (osie, ...) whose citation and licence hold, where the recordings are not your own."""
+
+    @property
+    def cited(self) -> Source | None:
+        """That of the dataset that is cited, if there is one."""
+        return source_of(self.cite) if self.cite is not None else self.source
 
     @property
     def facts(self) -> tuple[str, str]:
@@ -61,7 +74,9 @@ class Folder(GazeReader):
             raise DataError(f"{file}: two images have the same id; every image needs one of its own")
         order = np.argsort(np.array(ids, np.int64), kind="stable")
         rows = np.split(np.argsort(of_image, kind="stable"), np.cumsum(np.bincount(of_image))[:-1])
-        labels, codes = numbered(table.observer)
+        labels, known = numbered(table.observer[table.point])
+        codes = np.zeros(len(table.observer), np.int32)
+        codes[table.point] = known
         splits = _per_image(table.split, of_image, "split", names, file) if table.split is not None else None
         return Recordings(
             stimuli=[Stimulus(int(ids[i]), names[i], folder / names[i]) for i in order],
@@ -71,7 +86,8 @@ class Folder(GazeReader):
             folders=(folder,),
         )
 
-    def _gaze(self, table: GazeTable, codes: NDArray[np.int32], rows: NDArray[np.int64]) -> Gaze:
+    def _gaze(self, table: GazeTable, codes: NDArray[np.int32], every: NDArray[np.int64]) -> Gaze:
+        rows = every[table.point[every]]
         row, col = (pixels(values[rows], self.origin) for values in (table.y, table.x))
         return Gaze(row, col, codes[rows], pixels(table.t[rows]) if table.t is not None else None)
 

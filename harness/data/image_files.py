@@ -27,6 +27,8 @@ class ImageFile:
 
     path: Path
     name: str
+    id: int | None = None
+    """Of a dataset's image."""
 
 
 def find_images(places: Sequence[str], leave_out: Path) -> list[ImageFile]:

@@ -12,7 +12,8 @@ from pathlib import Path
 from harness.data._fixation_structs import load_scanpaths, recordings_of
 from harness.data._recordings import GazeReader, Recordings
 from harness.data._root import first_folder
-from harness.data.dataset import Source, dataset
+from harness.data.dataset import dataset
+from harness.data.source import Source
 from harness.errors import DataError
 
 _PLACES = ("fixations.mat", "ALLFIXATIONS/fixations.mat", "DATA/fixations.mat")
@@ -24,8 +25,12 @@ class Mit1003(GazeReader):
 
     source = Source(
         citation="Judd, Ehinger, Durand & Torralba (2009). Learning to predict where humans look. ICCV",
-        licence="none stated by its authors: ask them before you pass it on; the images are Flickr's and LabelMe's",
+        licence="not stated by its authors: ask them before you pass it on; the images are Flickr's and LabelMe's",
         home="https://people.csail.mit.edu/tjudd/WherePeopleLook/",
+        obtain=(
+            "download the stimuli and the eye-tracking data there; lay ALLSTIMULI/ and fixations.mat, made of DATA/ "
+            "with the authors' MATLAB code, into one folder"
+        ),
     )
 
     first: bool = True

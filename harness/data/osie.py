@@ -9,7 +9,8 @@ from harness.data._fixation_structs import load_scanpaths, recordings_of
 from harness.data._recordings import GazeReader, Recordings
 from harness.data._root import first_file, first_folder
 from harness.data._splitting import Splitting
-from harness.data.dataset import Source, dataset
+from harness.data.dataset import dataset
+from harness.data.source import Repository, Source
 
 
 @dataset("osie")
@@ -18,8 +19,15 @@ class Osie(GazeReader):
 
     source = Source(
         citation="Xu, Jiang, Wang, Kankanhalli & Zhao (2014). Predicting human gaze beyond pixels. J Vision 14(1):28",
-        licence="MIT (LICENSE in its repository)",
+        licence="MIT (LICENSE of its repository); for the images see there",
         home="https://github.com/NUS-VIP/predicting-human-gaze-beyond-pixels",
+        obtain="clone the repository; its folder is dataset.root",
+        repository=Repository(
+            url="https://github.com/NUS-VIP/predicting-human-gaze-beyond-pixels.git",
+            commit="4a467890fcb40a2fec04cdded552760942bac7a4",
+            gaze="data/eye/fixations.mat",
+            recipe="osie-mat",
+        ),
     )
 
     @property

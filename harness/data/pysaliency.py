@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from harness.data._recordings import Gaze, GazeReader, Recordings, Stimulus, numbered, pixels
+from harness.data._pixels import pixels
+from harness.data._recordings import Gaze, GazeReader, Recordings, Stimulus, numbered
 from harness.data._root import first_file
-from harness.data.dataset import Dataset, Source, Split, dataset
+from harness.data.dataset import Dataset, Split, dataset
+from harness.data.source import Source
 from harness.errors import DataError
 from harness.paths import cache_folder
 
@@ -41,6 +43,7 @@ class Pysaliency(GazeReader):
         citation="the dataset's own; pysaliency: Kümmerer, Bethge & Wallis (2022), Journal of Vision 22(5):7",
         licence="the dataset's own; pysaliency's code is MIT",
         home="https://github.com/matthias-k/pysaliency",
+        obtain="pip install 'salience-probe[pysaliency]', then pysaliency's get_...(location=FOLDER) in Python",
     )
 
     stimuli: str = "stimuli.hdf5"

@@ -26,8 +26,9 @@ from harness.data._gaze_source import GazeSource, find_gaze
 from harness.data._observer_choice import ObserverChoice, only_chosen
 from harness.data._released import MAP_FOLDERS, read_released, released_maps
 from harness.data._root import Links, existing_root, stray_link, stray_words
-from harness.data.dataset import Dataset, DatasetReader, Skipped, Source, Split, dataset
+from harness.data.dataset import Dataset, DatasetReader, Skipped, Split, dataset, source_of
 from harness.data.images import BadImageError, ImageFacts, check_image, refuse_bad
+from harness.data.source import OWN, Source
 from harness.errors import DataError
 from harness.progress import Silent
 from harness.types import Size
@@ -57,16 +58,23 @@ class Salicon(DatasetReader):
 
     source = Source(
         citation="Jiang, Huang, Duan & Zhao (2015). SALICON: saliency in context. CVPR",
-        licence="see salicon.net; the images are MS COCO's, each under the licence its photographer chose on Flickr",
+        licence=(
+            "annotations CC BY 4.0; the images are MS COCO's, each under the licence its photographer chose on Flickr; "
+            "terms: see salicon.net"
+        ),
         home="http://salicon.net",
+        obtain=(
+            "download the images and the annotations of an edition there and unpack them into one folder: images/ "
+            "(flat, or train/ and val/) and the annotation files; salprobe data check FOLDER tells what is there"
+        ),
     )
 
     root: str | None = None
     """The folder of images and annotation files."""
     edition: Literal["2014", "2015", "2017", "custom", 2014, 2015, 2017]
     """The releases differ in how gaze was detected, and numbers cannot be compared between them."""
-    points: Literal["mouse", "fixations", "eye"]
-    """Raw mouse samples, fixations detected in them, or an eye tracker's fixations."""
+    points: Literal["mouse", "fixations", "eye", "simulated"]
+    """Raw mouse samples, fixations detected in them, an eye tracker's fixations, or drawn by a program."""
     train: str | None = None
     test: str | None = None
     density: Literal["blurred", "released"] = "blurred"
@@ -79,6 +87,8 @@ class Salicon(DatasetReader):
     """Whether images may be links to files anywhere. Folders of images may always be links."""
     title: str | None = None
     """What tables call the dataset, for gaze in this layout that is not SALICON's."""
+    cite: str | None = None
+    """The dataset (osie, ...) whose citation and licence hold, for gaze in this layout that is not SALICON's."""
 
     def __post_init__(self) -> None:
         """YAML reads 2015 as a number; the same edition must have one spelling in a cell's key."""
@@ -88,6 +98,13 @@ class Salicon(DatasetReader):
     def label(self) -> str:
         """The title where there is one."""
         return self.title or self.name
+
+    @property
+    def cited(self) -> Source | None:
+        """SALICON's source for its editions only."""
+        if self.cite is not None:
+            return source_of(self.cite)
+        return OWN if self.edition == "custom" else self.source
 
     def prepare(self, split: Split, progress: Progress) -> None:
         """Parse what takes a while and is kept for `read` and for later runs; `read` parses the rest itself."""
@@ -161,6 +178,11 @@ def _map(maps: Mapping[str, Path] | None, id: int, image: Path, size: Size, with
     return maps[image.stem]
 
 
+def find_image(root: Path, split: Split, name: str) -> Path | None:
+    """The file of that name where a split's images are looked for."""
+    return next((path for folder in FOLDERS[split] if (path := root / folder / name).is_file()), None)
+
+
 def _places(root: Path, split: Split) -> tuple[Path, ...]:
     """The real folders that images and their maps may lie in."""
     return tuple({(root / folder).resolve() for folder in (*FOLDERS[split], *MAP_FOLDERS[split])})
@@ -171,7 +193,7 @@ def _find_and_check(
 ) -> tuple[Path, ImageFacts] | BadImageError:
     name, id = image["file_name"], image["id"]
     try:
-        path = next((p for folder in FOLDERS[split] if (p := root / folder / name).is_file()), None)
+        path = find_image(root, split, name)
     except OSError as error:
         return BadImageError(id, str(file), f"{name} cannot be looked for: {error.strerror}")
     if path is None:
@@ -207,6 +229,7 @@ def _dataset(
         split=split,
         edition=str(reader.edition),
         points_kind=reader.points,
+        synthetic=reader.points == "simulated",
         ids=np.array([gaze.images[index]["id"] for index in every], np.int64),
         files=tuple(stimulus.file for stimulus in good),
         height=np.array([stimulus.facts.size[0] for stimulus in good], np.int32),

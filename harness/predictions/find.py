@@ -13,10 +13,12 @@ from harness.data.dataset import Dataset
 from harness.errors import DataError
 from harness.predictions.decode import ARRAYS, IMAGES
 from harness.predictions.salicon_json import read_results
-from harness.predictions.stored import FileMap, StoredMap, npz_maps
+from harness.predictions.stored import FileMap, StoredMap, archived_maps
 from harness.shown import shown
 
 Named = dict[str, list[StoredMap]]
+ARCHIVES = (".npz", ".zip")
+"""Read where they are named themselves; of these, in a folder, .npz only: a .zip there holds the PNGs beside it."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Found:
 
 
 def find_maps(predictions: Path, dataset: Dataset) -> Found:
-    """Match a folder, an .npz or a SALICON results .json with the images; raises DataError for an ambiguous name.
+    """Match a folder, an archive or a SALICON results .json with the images; raises DataError for an ambiguous name.
 
     A file named by its id counts only if no other stimulus has that stem. Names are compared in Unicode's composed
     form, because some file systems decompose them, and escaped where they are no text.
@@ -67,23 +69,23 @@ def _only(candidates: list[StoredMap], image_id: int) -> StoredMap:
 
 
 def _stored(predictions: Path) -> Iterator[tuple[str, StoredMap]]:
-    """(name, map) of everything below a folder, or in one .npz; an archive's only array also has the archive's name."""
+    """(name, map) of all below a folder, or in one archive; an archive's only map also has the archive's name."""
     for path in _files(predictions):
-        if path.suffix.lower() != ".npz":
+        if path.suffix.lower() not in ARCHIVES:
             yield path.stem, FileMap(path)
             continue
-        arrays = npz_maps(path)
-        yield from ((array.key, array) for array in arrays)
-        if len(arrays) == 1 and arrays[0].key != path.stem:
-            yield path.stem, arrays[0]
+        maps = archived_maps(path)
+        yield from ((one.key, one) for one in maps)
+        if len(maps) == 1 and maps[0].key != path.stem:
+            yield path.stem, maps[0]
 
 
 def _files(predictions: Path) -> Iterator[Path]:
-    if predictions.is_file() and predictions.suffix.lower() == ".npz":
+    if predictions.is_file() and predictions.suffix.lower() in ARCHIVES:
         yield predictions
         return
     if not predictions.is_dir():
-        raise DataError(f"{predictions} is no folder of maps, no .npz and no SALICON results .json")
+        raise DataError(f"{predictions} is no folder of maps, no .npz or .zip and no SALICON results .json")
     for folder, subfolders, names in os.walk(predictions):
         subfolders.sort()
         for name in sorted(names):

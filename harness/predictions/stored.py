@@ -1,4 +1,4 @@
-"""Where one map lies: a file, a member of an npz archive, or an entry of a results JSON."""
+"""Where one map lies: a file, a member of an archive, or an entry of a results JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from harness._array_files import open_archive, read_member
 from harness.data.images import MAX_PIXELS, file_bytes
 from harness.errors import DataError
-from harness.predictions.decode import decode_map
+from harness.predictions.decode import IMAGES, decode_map
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,8 +54,8 @@ class FileMap(StoredMap):
 
 
 @dataclass(frozen=True)
-class NpzMap(StoredMap):
-    """One array of an archive that stays open."""
+class ArchivedMap(StoredMap):
+    """One member of an archive that stays open."""
 
     path: Path
     archive: zipfile.ZipFile
@@ -63,27 +63,33 @@ class NpzMap(StoredMap):
 
     @property
     def where(self) -> str:
-        """The archive's path and the array's key."""
+        """The archive's path and the member's key."""
         return f"{self.path}[{self.key}]"
 
     @property
     def key(self) -> str:
-        """The array's name without folders and .npy."""
-        return PurePosixPath(self.member).name.removesuffix(".npy")
+        """The member's name without folders and suffix."""
+        return PurePosixPath(self.member).stem
 
     def read(self) -> NDArray[np.float64]:
-        """Decompress and decode the array."""
+        """Decompress and decode the member."""
         try:
             content = read_member(self.archive, self.member, _LARGEST_MEMBER)
         except DataError as error:
             raise DataError(f"{self.where}: {error}") from error
-        return decode_map(content, ".npy", self.where)
+        return decode_map(content, PurePosixPath(self.member).suffix.lower(), self.where)
 
 
-def npz_maps(path: Path) -> list[NpzMap]:
-    """Every array of an archive; raises DataError for a file that is none."""
+def archived_maps(path: Path) -> list[ArchivedMap]:
+    """Every map of an .npz (arrays) or .zip (images or arrays); raises DataError for a file that is none."""
+    suffixes = (".npy",) if path.suffix.lower() == ".npz" else (*IMAGES, ".npy")
     try:
         archive = open_archive(path)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    return [NpzMap(path, archive, member) for member in archive.namelist() if member.endswith(".npy")]
+    members = [(member, PurePosixPath(member)) for member in archive.namelist()]
+    return [
+        ArchivedMap(path, archive, member)
+        for member, place in members
+        if place.suffix.lower() in suffixes and not place.name.startswith("._")  # as macOS adds
+    ]

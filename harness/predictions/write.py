@@ -7,20 +7,20 @@ import os
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal, Self
+from typing import IO, TYPE_CHECKING, Self
 
 import numpy as np
 from PIL import Image
 
 from harness.errors import DataError, ResultsError
 from harness.predictions.salicon_json import result_entry
+from harness.shown import shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-Format = Literal["npy", "npz", "png", "tiff", "salicon-json"]
 
 
 class MapWriter(ABC):
@@ -64,37 +64,44 @@ class _OneForAll(MapWriter):
         self.file: IO[bytes] = self.partial.open("wb")
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        self.finish()
-        self.file.close()
-        if error is None:
-            self.partial.replace(self.path)
-        else:
-            self.partial.unlink()
+        try:
+            self.finish()
+            self.file.close()
+            if error is None:
+                self.partial.replace(self.path)
+        except OSError:
+            if error is None:
+                raise
+        finally:
+            with suppress(OSError):  # a full disk refuses what is left a second time
+                self.file.close()
+            self.partial.unlink(missing_ok=True)
 
     @abstractmethod
     def finish(self) -> None:
         """Write what comes after the last map."""
 
 
-class _Npz(_OneForAll):
-    """predictions.npz, an uncompressed array a stimulus."""
+class _Archive(_OneForAll):
+    """One archive with a file a stimulus, not compressed once more."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, "predictions.npz")
+    def __init__(self, folder: Path, file: str, suffix: str) -> None:
+        super().__init__(folder, file)
+        self.suffix, self.encode = suffix, ENCODERS[suffix]
         self.archive = zipfile.ZipFile(self.file, "w")
 
     def add(self, name: str, image_id: int, plane: NDArray[np.float32]) -> None:
-        self.archive.writestr(f"{name}.npy", _npy(plane))
+        self.archive.writestr(f"{shown(name)}.{self.suffix}", self.encode(plane))
 
     def finish(self) -> None:
         self.archive.close()
 
 
 class _SaliconJson(_OneForAll):
-    """predictions.json in the format of `salicon_json`: 8 bit grey PNGs of the stimulus' size."""
+    """The format of `salicon_json`: 8 bit grey PNGs of the stimulus' size."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, "predictions.json")
+    def __init__(self, folder: Path, file: str) -> None:
+        super().__init__(folder, file)
         self.before = "[\n"
 
     def add(self, name: str, image_id: int, plane: NDArray[np.float32]) -> None:
@@ -105,7 +112,7 @@ class _SaliconJson(_OneForAll):
         self.file.write(b"\n]\n" if self.before == ",\n" else b"[]\n")
 
 
-EIGHT_BIT = ("png", "salicon-json")
+EIGHT_BIT = ("png", "zip", "salicon-json")
 """Formats that hold each map scaled to 0..255 and rounded: ranks tie, and an image's scores move by up to 0.002."""
 
 
@@ -150,8 +157,11 @@ def _image(image: Image.Image, format: str) -> bytes:
 
 ENCODERS: dict[str, Callable[[NDArray[np.float32]], bytes]] = {"npy": _npy, "png": _png, "tiff": _tiff}
 """A map as the bytes of a file of that suffix."""
+TOGETHER = {"npz": "predictions.npz", "zip": "predictions.zip", "salicon-json": "predictions.json"}
+"""Formats of one file for all maps, and what it is called: npy arrays, 8 bit PNGs, SALICON's results JSON."""
 FORMATS: dict[str, Callable[[Path], MapWriter]] = {
     **{suffix: partial(_OneEach, suffix=f".{suffix}", encode=encode) for suffix, encode in ENCODERS.items()},
-    "npz": _Npz,
-    "salicon-json": _SaliconJson,
+    "npz": partial(_Archive, file=TOGETHER["npz"], suffix="npy"),
+    "zip": partial(_Archive, file=TOGETHER["zip"], suffix="png"),
+    "salicon-json": partial(_SaliconJson, file=TOGETHER["salicon-json"]),
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
+    from harness.recipe import DatasetEntry
     from harness.results import RunRecord
 
 CONTEXTS = {"train": "training", "test": "evaluation"}
@@ -23,23 +24,34 @@ def dataset_inputs(run: RunRecord) -> list[DatasetInput]:
         about = run.dataset.get(split)
         if about is None:
             continue
+        points = _facts(run, split)["points"]
         dataset = Dataset(
-            name=f"{_name(run)} {split}",
+            name=f"{_name(run, split)} {split}",
             digest=str(about["digest"])[:36],
             source_type="salprobe",
-            source=json.dumps(_source(run)),
-            schema=json.dumps({"image": "uint8 (h, w, 3)", "points": f"{run.dataset['points']}: row, col, observer"}),
+            source=json.dumps(_source(run, split)),
+            schema=json.dumps({"image": "uint8 (h, w, 3)", "points": f"{points}: row, col, observer"}),
             profile=json.dumps({name: about[name] for name in ("images", "points")}),
         )
         found.append(DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, context)]))
     return found
 
 
-def _name(run: RunRecord) -> str:
-    return str(run.recipe.dataset.parameters.get("title") or run.dataset.get("name"))
+def _entry(run: RunRecord, split: str) -> DatasetEntry:
+    return run.recipe.dataset if split == "train" else run.recipe.held_out
 
 
-def _source(run: RunRecord) -> dict[str, Any]:
+def _facts(run: RunRecord, split: str) -> dict[str, Any]:
+    """Name, edition and kind of points of the dataset that the split is of."""
+    return dict(run.dataset.get("trained_on", run.dataset) if split == "train" else run.dataset)
+
+
+def _name(run: RunRecord, split: str) -> str:
+    return str(_entry(run, split).parameters.get("title") or _facts(run, split).get("name"))
+
+
+def _source(run: RunRecord, split: str) -> dict[str, Any]:
     """Where it came from, in the recipe's words, without folders of this machine."""
     kept = ("edition", "points", "synthetic")
-    return {"reader": run.recipe.dataset.name, **{name: run.dataset.get(name) for name in kept}}
+    facts = _facts(run, split)
+    return {"reader": _entry(run, split).name, **{name: facts.get(name) for name in kept}}

@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 
 from backbones.resnet50 import ResNet50
 from backbones.scales import LoadedScales, Scales
+from harness._plugin import as_entry
 from harness.errors import RecipeError
 from harness.plan import make_plan
 from harness.progress import Silent
@@ -80,3 +81,20 @@ def test_one_ridge_reads_several_scales(tmp_path: Path) -> None:
     assert cells.status.tolist() == ["finished", "finished"]
     assert cells.backbone.unique().tolist() == ["resnet50@1+0.5"]
     assert cells.cc.nunique() == 2
+
+
+def test_mirrored_layers_are_the_mean_of_both_sights(loaded: LoadedScales) -> None:
+    images = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+    backbone = Scales(weights="random", scales=(1.0, 0.5), mirror=True)
+    assert backbone.label == "resnet50@1+0.5+mirror"
+    found = backbone.load(CPU).forward(images, ["layer1@0.5", "layer3@1"])
+    for name, features in found.items():
+        there, back = loaded.forward(images, [name])[name], loaded.forward(images.flip(-1), [name])[name].flip(-1)
+        torch.testing.assert_close(features, (there + back) / 2, rtol=1e-4, atol=1e-5)
+    mirrored = backbone.load(CPU).forward(images.flip(-1), ["layer3@1"])["layer3@1"]
+    torch.testing.assert_close(mirrored.flip(-1), found["layer3@1"], rtol=1e-4, atol=1e-4)
+
+
+def test_an_added_parameter_leaves_keys_as_they_were() -> None:
+    assert "mirror" not in as_entry(Scales())
+    assert as_entry(Scales(mirror=True))["mirror"] is True

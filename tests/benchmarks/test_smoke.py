@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import annotations
+from tests.benchmarks import annotations, mat_files, neighbours
 from tests.benchmarks.growth import measured_in_fresh_process
 from tests.benchmarks.machine import describe, one_thread
 from tests.benchmarks.matrix import RIDGE, WITH_SGD, Ratios
@@ -35,6 +35,20 @@ def test_matrix_over_forward() -> None:
 def test_a_generated_annotation_file_is_read_whole(tmp_path: Path) -> None:
     points = annotations.generate(tmp_path / "a.json", images=3)
     assert annotations.read(str(tmp_path / "a.json"))["points"] == points
+
+
+def test_generated_mat_files_are_read_whole(tmp_path: Path) -> None:
+    points = mat_files.generate(tmp_path, {"train": 3, "val": 2}, distinct=2)
+    assert mat_files.read(str(tmp_path))["points"] == points
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fixations"]
+
+
+@pytest.mark.parametrize("name", neighbours.IMAGES)
+def test_generated_neighbours_are_read_whole(tmp_path: Path, name: str) -> None:
+    neighbours.generate(tmp_path, name, images=10)
+    result = neighbours.read(str(tmp_path), name)
+    assert result["images"] == 10
+    assert result["points"] > 10 * 15 * 5
 
 
 def test_one_thread_is_one_thread() -> None:

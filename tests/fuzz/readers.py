@@ -25,7 +25,7 @@ from harness.errors import SalprobeError
 from harness.plan import make_plan
 from harness.predictions.decode import decode_map
 from harness.predictions.salicon_json import read_results
-from harness.predictions.stored import FileMap, npz_maps
+from harness.predictions.stored import FileMap, archived_maps
 from harness.readout import load_readout
 from harness.recipe import load_recipe
 from harness.small_maps import SmallMaps
@@ -83,8 +83,10 @@ def _image(content: bytes, folder: Path) -> None:
 
 
 def _archive(content: bytes, folder: Path) -> None:
-    for stored in npz_maps(_file(folder, "maps.npz", content)):
-        stored.read()
+    for name in ("maps.npz", "maps.zip"):
+        for stored in archived_maps(_file(folder, name, content)):
+            with suppress(DataError):
+                stored.read()
 
 
 def _results(content: bytes, folder: Path) -> None:

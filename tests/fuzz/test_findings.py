@@ -29,7 +29,7 @@ from harness.data.salicon import Salicon
 from harness.errors import DataError, PluginError, RecipeError, ResultsError
 from harness.predictions.decode import decode_map
 from harness.predictions.salicon_json import read_results
-from harness.predictions.stored import npz_maps
+from harness.predictions.stored import archived_maps
 from harness.progress import NO_BAR
 from harness.readout import load_readout
 from harness.recipe import load_recipe
@@ -217,7 +217,7 @@ def test_maps_that_are_refused(content: bytes, suffix: str, message: str) -> Non
 def test_a_damaged_lzma_member(tmp_path: Path) -> None:
     whole = seeds.archives()[3]
     (tmp_path / "a.npz").write_bytes(whole.replace(whole[50:60], b"\xff" * 10))
-    for stored in npz_maps(tmp_path / "a.npz"):
+    for stored in archived_maps(tmp_path / "a.npz"):
         if stored.key == "1":
             with pytest.raises(DataError, match="cannot be read"):
                 stored.read()

@@ -48,8 +48,8 @@ def test_the_estimate_is_within_thirty_percent(tmp_path: Path, changes: dict[str
 def test_what_each_part_of_the_recipe_costs() -> None:
     def asked(**changes: object) -> object:
         plan = make_plan(parse_recipe({**RECIPE, "precision": "fp32", **changes}))
-        train = plan.reader.read("train")
-        return estimate(plan.groups[-1], plan.recipe, train, stream_settings(plan.recipe, None, CPU), CPU)
+        train, test = plan.reader.read("train"), plan.reader.read("test")
+        return estimate(plan.groups[-1], plan.recipe, train, test, stream_settings(plan.recipe, None, CPU), CPU)
 
     plain, ridge = asked(), asked(probes=["ridge"])
     assert plain.total == plain.process + plain.cache.placement.total + plain.statistics + max(

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -29,20 +26,8 @@ from harness.results import cell_folder, read_cells
 from harness.run import run
 from harness.tracking import MlflowObserver
 from harness.tracking.model import save_model
+from tests.harness.predicting import TINY, picture, salprobe, written
 
-TINY: dict[str, Any] = {
-    "name": "tiny",
-    "dataset": {"reader": "demo", "train": 6, "test": 3, "height": 96, "width": 128},
-    "backbones": [{"name": "resnet50", "weights": "random"}],
-    "layers": ["layer1", "layer2"],
-    "probes": ["ridge", "centre", "observers"],
-    "metrics": ["cc", "kld"],
-    "grid": 16,
-    "folds": 2,
-    "workers": 0,
-    "pictures": 1,
-    "precision": "fp32",
-}
 CPU = torch.device("cpu")
 
 
@@ -54,22 +39,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def predictor(finished: Path) -> Predictor:
     return Predictor.load(find_cell(str(finished), None, finished, finished)[0], CPU)
-
-
-def picture(path: Path, height: int = 40, width: int = 60, **options: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path, **options)
-
-
-def salprobe(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "harness", *map(str, arguments)]
-    changed = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1", **environment}
-    return subprocess.run(command, capture_output=True, text=True, env=changed, timeout=120)
-
-
-def written(out: Path) -> set[str]:
-    return {file.relative_to(out).as_posix() for file in out.rglob("*") if file.is_file()}
 
 
 def test_good_and_bad_images_through_the_command_line(finished: Path, tmp_path: Path, predictor: Predictor) -> None:

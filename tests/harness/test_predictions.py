@@ -22,7 +22,7 @@ from torch.nn.functional import interpolate
 
 from harness.data.dataset import Dataset
 from harness.errors import DataError, ResultsError
-from harness.predictions import FORMATS, StoredReadout, check_maps, find_maps, writer_for
+from harness.predictions import EIGHT_BIT, FORMATS, TOGETHER, StoredReadout, check_maps, find_maps, writer_for
 from harness.predictions.decode import decode_map
 from harness.predictions.stored import FileMap
 from harness.predictions.write import to_grey
@@ -63,14 +63,14 @@ def test_what_is_written_is_read_again(format: str, tmp_path: Path) -> None:
     with writer_for(format, tmp_path / "maps") as writer:
         for id_, file in zip(images.ids, images.files, strict=True):
             writer.add(file.stem, int(id_), planes[int(id_)])
-    single = {"salicon-json": "predictions.json", "npz": "predictions.npz"}.get(format)
+    single = TOGETHER.get(format)
     for place in {tmp_path / "maps", tmp_path / "maps" / (single or "")}:
-        if format == "salicon-json" and place.is_dir():
+        if format in ("salicon-json", "zip") and place.is_dir():
             continue
         found = find_maps(place, images)
         assert (set(found.maps), list(found.missing), found.unused) == ({7, 12, 3}, [], 0)
         for id_, stored in found.maps.items():
-            eight_bit = format in ("png", "salicon-json")
+            eight_bit = format in EIGHT_BIT
             np.testing.assert_array_equal(stored.read(), to_grey(planes[id_]) if eight_bit else planes[id_])
     assert not list((tmp_path / "maps").glob(".*"))
 
@@ -401,7 +401,7 @@ def test_maps_are_not_written_among_others(tmp_path: Path) -> None:
         writer_for("npy", tmp_path / "a file" / "x")
 
 
-@pytest.mark.parametrize("format", ["npz", "salicon-json"])
+@pytest.mark.parametrize("format", sorted(TOGETHER))
 def test_an_interrupted_archive_leaves_nothing(format: str, tmp_path: Path) -> None:
     def interrupted() -> None:
         with writer_for(format, tmp_path) as writer:

@@ -10,7 +10,16 @@ import torch
 
 from harness.errors import ResultsError
 from harness.grid import resize
-from harness.readout import POSITION, LinearReadout, MapReadout, load_readout, position_terms, save_readout
+from harness.readout import (
+    POSITION,
+    POWER,
+    LinearReadout,
+    MapReadout,
+    linked,
+    load_readout,
+    position_terms,
+    save_readout,
+)
 from probes.observers import ObserversReadout
 from tests.harness.batches import GRID, LAYERS, random_batch
 
@@ -36,11 +45,20 @@ def test_exp_link_is_a_density_up_to_scale() -> None:
     torch.testing.assert_close(flat / flat.sum(1, keepdim=True), linear()(batch).flatten(1).softmax(1))
 
 
+def test_rectified_link_is_the_positive_part_of_z_scores_to_the_power() -> None:
+    batch = random_batch(range(2))
+    for rectified, plain in zip(linear("rectified")(batch), linear()(batch).double(), strict=True):
+        z = (plain - plain.mean()) / plain.std(correction=0)
+        torch.testing.assert_close(rectified.double(), z.clamp(min=0) ** POWER, rtol=1e-4, atol=1e-5)
+    assert not linked(torch.full((1, 3, 4), 2.0), "rectified").any()  # a constant map stays constant
+
+
 @pytest.mark.parametrize(
     "readout",
     [
         linear(),
         linear("exp"),
+        linear("rectified"),
         MapReadout(torch.rand(4, 5), {"coarse": torch.rand(6, 4, 5)}, link="exp"),
         MapReadout(torch.rand(4, 5)),
         ObserversReadout(seed=7),

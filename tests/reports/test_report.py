@@ -84,6 +84,8 @@ def test_it_says_what_the_best_is_and_what_made_it(written: tuple[Page, Path], s
     assert about["dataset"]["test"]["digest"][:16] in text
     assert f"torch {about['environment']['packages']['torch']}" in text
     assert "8 training and 4 held-out images" in text
+    assert "none: generated scenes, simulated gaze" in text
+    assert "licence of the data" in text
 
 
 def test_the_gallery_shows_image_gaze_prediction_and_overlay(written: tuple[Page, Path]) -> None:

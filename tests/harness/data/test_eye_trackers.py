@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from scipy.io import loadmat
 
 from harness.data._splitting import Splitting
-from harness.data.cat2000 import Cat2000
+from harness.data.cat2000 import Cat2000, nonzero
 from harness.data.dataset import DATASETS, Dataset
 from harness.data.mit1003 import Mit1003
 from harness.data.osie import Osie
@@ -150,8 +150,8 @@ def test_cat2000_gaze_of_another_raster_is_refused(tmp_path: Path) -> None:
         Cat2000(root=str(root), split=ALL).read("test")
 
 
-@pytest.mark.parametrize("name", ["salicon", "osie", "mit1003", "cat2000", "pysaliency", "demo"])
-def test_every_released_dataset_says_whom_to_cite_and_its_licence(name: str) -> None:
+@pytest.mark.parametrize("name", ["salicon", "osie", "mit1003", "cat2000", "pysaliency", "demo", "folder"])
+def test_every_dataset_says_whom_to_cite_and_its_licence(name: str) -> None:
     source = DATASETS.get(name).source
     assert source is not None
     assert source.citation
@@ -164,3 +164,12 @@ def test_a_recipe_sets_split_and_observers() -> None:
     assert reader.split == Splitting(folds=5, fold=4)
     assert reader.observers is not None
     assert reader.observers.only == (1, "b")
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64, np.bool_])
+def test_cat2000_s_points_are_found_as_numpy_finds_them(order: Any, dtype: Any) -> None:
+    plane = np.asarray(np.random.default_rng(0).random((31, 47)) < 0.1, dtype, order=order)
+    for ours, theirs in zip(nonzero(plane), np.nonzero(plane), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert len(nonzero(np.zeros((3, 4), dtype))[0]) == 0

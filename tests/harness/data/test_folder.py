@@ -108,3 +108,23 @@ def test_a_missing_image_and_a_missing_table(tmp_path: Path) -> None:
     (tmp_path / "gaze.csv").unlink()
     with pytest.raises(DataError, match=r"no table of gaze; looked for gaze\.csv, gaze\.tsv, gaze\.parquet"):
         read(root)
+
+
+@pytest.mark.parametrize("name", ["gaze.csv", "gaze.parquet"])
+def test_a_row_may_say_that_nobody_looked(tmp_path: Path, name: str) -> None:
+    root = write(tmp_path, [*ROWS, {"image": "c.jpg", "observer": None, "x": None, "y": None}], name)
+    dataset = read(root, on_bad="skip")
+    assert (len(dataset), dataset.dropped, dataset.observer_labels) == (2, 1, ("ann", "bob"))
+    assert [(s.id, s.reason) for s in dataset.skipped] == [(3, "has no gaze")]
+    with pytest.raises(DataError, match="image 3: has no gaze"):
+        read(root)
+
+
+def test_texts_of_a_csv_are_what_is_written(tmp_path: Path) -> None:
+    rows = [{"image": "a.jpg", "observer": who, "x": x, "y": 1} for who, x in (("NA", 1), ("007", "NaN"), ("7", 2))]
+    root = write(tmp_path, rows)
+    table = tmp_path / "gaze.csv"
+    table.write_text(table.read_text().replace("observer", " Observer "))
+    dataset = read(root)
+    assert dataset.observer_labels == ("007", "7", "NA")
+    assert (of(dataset, 0), dataset.dropped) == ([(1, 2, 1), (1, 1, 2)], 1)

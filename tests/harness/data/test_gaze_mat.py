@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +13,14 @@ import pytest
 from scipy.io import savemat
 
 from harness.data import _gaze_mat, _gaze_source
+from harness.data._gaze_columns import GazeColumns
+from harness.data._kept_columns import keep_images, load_columns
+from harness.data._mat_columns import columns_of_images
 from harness.data.dataset import Dataset
 from harness.data.salicon import Salicon
 from harness.errors import DataError
-from harness.progress import Silent
+from harness.progress import NO_BAR, Silent
+from tests.harness.data.dying import die
 from tests.harness.data.roots import SIZE, save_jpeg, two_images, write_root
 
 Observer = tuple[list[list[float]], list[int], list[list[float]]]
@@ -107,6 +114,52 @@ def test_many_files_are_read_side_by_side_and_kept(tmp_path: Path, monkeypatch: 
     write_mat(folder / f"COCO_train2014_{99:012d}.mat", OBSERVERS)
     with pytest.raises(TypeError):  # another folder by now: it would be read again
         read(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["mouse", "fixations"])
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_columns_that_grow_on_the_disk_are_those_in_memory(tmp_path: Path, kind: Any, spoilt: bool) -> None:
+    folder = write_split(tmp_path, numbers=tuple(range(1, 8)))
+    if spoilt:
+        (folder / f"COCO_train2014_{3:012d}.mat").write_text("no")
+        gaze = np.empty((1, 1), dtype=[("location", object), ("fixations", object)])  # without times
+        gaze[0, 0] = (np.ones((2, 2)), np.ones((1, 2)))
+        write_mat(folder / f"COCO_train2014_{5:012d}.mat", OBSERVERS, gaze=gaze)
+    files = _gaze_mat.mat_files(folder)
+    memory = columns_of_images(_gaze_mat.read_mat_files(files, kind, NO_BAR))
+    keep_images(_gaze_mat.read_mat_files(files, kind, NO_BAR), tmp_path / "kept")
+    disk = load_columns(tmp_path / "kept")
+    assert disk is not None
+    for field in fields(GazeColumns):
+        here, there = getattr(memory, field.name), getattr(disk, field.name)
+        if isinstance(here, np.ndarray):
+            assert here.dtype == there.dtype
+            np.testing.assert_array_equal(here, there)
+        else:
+            assert list(here) == list(there)
+    assert (len(memory.time) > 0) == (kind == "mouse" and not spoilt)
+    assert memory.problems == disk.problems
+
+
+def test_where_nothing_can_be_kept_files_are_read_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SALPROBE_CACHE", str(tmp_path / "cache"))
+    write_split(tmp_path, numbers=tuple(range(1, 8)))
+    few = read(tmp_path)
+    (tmp_path / "cache").write_text("in the way")
+    for module in (_gaze_mat, _gaze_source):
+        monkeypatch.setattr(module, "FEW", 2)
+    assert read(tmp_path).digest == few.digest
+
+
+def test_processes_that_read_mat_files_do_without_torch() -> None:
+    code = "import sys, harness.data._gaze_mat; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
+def test_a_reading_process_that_dies_is_told(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.mat" for number in range(3)]
+    with pytest.raises(DataError, match=r"process that read \.mat files is gone"):
+        list(_gaze_mat._side_by_side(die, files))
 
 
 def _truncated(file: Path) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from harness.data import _survey
 from harness.data._released import SIGMAS, read_released
 from harness.data._survey import Gaze, survey
 from harness.data.images import BadImageError
+from harness.data.salicon import Salicon
 from harness.data_check import check
 from harness.density import blur
 from harness.errors import DataError
@@ -62,6 +64,51 @@ def test_an_empty_folder_says_what_was_looked_for(tmp_path: Path, capsys: pytest
     said = capsys.readouterr().out
     assert "looked in images/" in said
     assert "no gaze" in said
+
+
+def test_what_a_run_would_stumble_over_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = two_images()
+    document["annotations"][0]["fixations"] = [[13, 4], [1, 1]]
+    write_root(tmp_path, document, split="test")
+    write_split(tmp_path)
+    (tmp_path / "images" / "3.jpg").unlink()
+    (tmp_path / "images" / "COCO_train2014_000000000009.jpg").unlink()
+    assert check(tmp_path) == DataError.exit_code
+    said = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "annotation 1 has the point [13, 4], outside the image",
+        "annotations/fixations_val2014.json: 1 images are in no folder, the first is 3.jpg",
+        "fixations/train: 1 images are in no folder, the first is COCO_train2014_000000000009.jpg",
+        "fixations/train (mouse): 4 points outside their image are dropped",
+        "images: 2 (1 of 10,000 train) image files",
+        "--images checks each",
+        "edition: 2015 # the nearest",
+    ):
+        assert words in said
+    assert [(g.points, g.timed) for g in survey(tmp_path, Silent()).gaze] == [
+        ("fixations", False), ("mouse", True), ("mouse", False),
+    ]  # fmt: skip
+
+
+def test_the_recipe_lines_are_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_split(tmp_path)
+    assert check(tmp_path) == 0
+    lines = capsys.readouterr().out.partition("recipe lines:\n")[2]
+    parameters = yaml.safe_load(lines)["dataset"]
+    assert parameters.pop("reader") == "salicon"
+    assert len(Salicon(**parameters).read("train")) == 2
+
+
+def test_maps_that_cannot_be_compared_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+    write_root(tmp_path, two_images())
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "3.png").write_text("no")
+    Image.fromarray(np.full(SIZE, 7, np.uint8)).save(tmp_path / "maps" / "5.png")  # constant: no correlation
+    found = survey(tmp_path, Silent())
+    assert found.maps["train"].images == 0
+    assert len(found.unreadable) == 1
+    assert "3.png: image 3: released map cannot be read" in found.unreadable[0]
+    assert check(tmp_path) == DataError.exit_code
 
 
 @pytest.mark.parametrize("sigma", [12.0, 19.0, 28.0])
