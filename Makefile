@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 OUT    ?= results
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench soak walkthrough clean
+.PHONY: help demo test check format fuzz audit bench soak walkthrough clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -36,6 +36,18 @@ check: $(VENV)/.installed ## lint and strict type check
 format: $(VENV)/.installed ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# FUZZ is how many inputs each reader is tried with: make fuzz FUZZ=10000
+FUZZ ?= 1000
+fuzz: $(VENV)/.installed ## try every reader of files with 1000 damaged inputs, other ones every time
+	SALPROBE_FUZZ=$(FUZZ) $(BIN)/python -X faulthandler -m pytest tests/fuzz/test_fuzz.py --hypothesis-show-statistics
+
+# an environment of its own: what looks for holes is no part of what is looked at
+audit: $(VENV)/.installed ## look up known vulnerabilities of every installed package (needs the internet)
+	@test -x $(VENV)/audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)/audit \
+	  && $(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) pip-audit; } \
+	  || { echo "nothing was looked up: pip-audit cannot be installed; is the package index in reach?"; exit 2; }
+	@$(BIN)/python -m tests.audit $(VENV)/audit/bin/pip-audit
 
 # BENCH narrows or changes a run: make bench BENCH="-k startup", make bench BENCH="--bench-images 64,16"
 bench: $(VENV)/.installed ## run the benchmarks (half an hour on 2 cores) and publish them

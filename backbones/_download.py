@@ -81,11 +81,13 @@ def fetch_from_hub(repo: str, files: Sequence[str], revision: str | None) -> Pat
 
 def require_answer(url: str, within_s: float = ANSWER_WITHIN_S) -> None:
     """Raises WeightsError unless some server answers at `url` in time, whatever its answer."""
+    if urlparse(url).scheme not in ("http", "https"):
+        raise WeightsError(f"{url} is no address of a web server")
     outcome: list[str] = []
 
     def ask() -> None:
         try:
-            urlopen(Request(url, method="HEAD"), timeout=within_s).close()
+            urlopen(Request(url, method="HEAD"), timeout=within_s).close()  # noqa: S310 - the scheme was looked at
         except HTTPError:
             pass
         except (OSError, ValueError) as error:

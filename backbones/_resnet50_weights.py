@@ -17,6 +17,7 @@ from backbones._download import cached_url, fetch_url
 from backbones._tensors import Tensors, cleaned, digest, read_tensors, seeded
 from harness import Weights
 from harness.errors import WeightsError
+from harness.paths import expanded
 
 LOG = logging.getLogger("salprobe.backbones")
 TORCHVISION = {
@@ -54,7 +55,7 @@ def find(weights: str, seed: int) -> Checkpoint | None:
     if weights in TORCHVISION:
         path = cached_url(TORCHVISION[weights])
         return _torchvision(weights, path) if path is not None else None
-    file = Path(weights).expanduser()
+    file = expanded(weights)
     return _from_file(file) if file.is_file() else None
 
 
@@ -72,7 +73,7 @@ def get(weights: str, seed: int) -> Checkpoint:
         return Checkpoint("caffe", _caffe.SOURCE, _caffe.fetch(), is_caffe=True)
     if weights in TORCHVISION:
         return _torchvision(weights, fetch_url(TORCHVISION[weights]))
-    return _from_file(Path(weights).expanduser())
+    return _from_file(expanded(weights))
 
 
 def _first_of_imagenet(seed: int) -> Checkpoint:

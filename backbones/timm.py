@@ -16,6 +16,7 @@ from backbones._tensors import Tensors, cleaned, digest, read_tensors, seeded
 from backbones._timm_structure import Structure, build, known_keys, structure
 from harness import Backbone, LoadedBackbone, Preprocessing, Weights, backbone
 from harness.errors import WeightsError
+from harness.paths import expanded
 from harness.types import LayerSpec
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Timm(Backbone):
     def _file(self, fetch: bool) -> Path | None:
         """The checkpoint's file; for `pretrained`, None if it is not here and may not be fetched."""
         if self.weights != "pretrained":
-            return Path(self.weights).expanduser()
+            return expanded(self.weights)
         config = _pretrained_config(self.model)
         try:
             return _fetched(config) if fetch else _cached(config)

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from harness.data.images import read_image
+from harness.data.images import decoded, file_bytes, open_image, read_image
 from harness.density import points_to_grid, sigma_for
-from harness.errors import ResultsError
+from harness.errors import DataError, ResultsError
 from harness.files import replace, replacing
 from harness.pictures import PictureRow, contact_sheet, fitted
+from harness.shown import shown
 from harness.small_maps import LONGEST
 
 if TYPE_CHECKING:
@@ -80,11 +81,9 @@ class Album:
 
     def _from_disk(self, image_id: int) -> Stimulus:
         try:
-            with Image.open(self.folder / f"{image_id}.jpg", formats=["JPEG"]) as image:
-                pixels = np.array(image.convert("RGB"))
-            with Image.open(self.folder / f"{image_id}.png", formats=["PNG"]) as image:
-                density = np.array(image.convert("L")) / 255
-        except (OSError, ValueError, SyntaxError) as error:
+            pixels = decoded(open_image(file_bytes(self.folder / f"{image_id}.jpg"), ["JPEG"]), "RGB")
+            density = decoded(open_image(file_bytes(self.folder / f"{image_id}.png"), ["PNG"]), "L") / 255
+        except DataError as error:
             raise ResultsError(f"image {image_id} is not among those kept in {self.folder}: {error}") from error
         return Stimulus(image_id, self._name(image_id), pixels, density)
 
@@ -139,7 +138,7 @@ class GrowingAlbum(Album):
         """What the index says of an image."""
         height, width = self.dataset.size(row)
         points = len(self.dataset.points(row))
-        return {"file": self.dataset.files[row].name, "height": height, "width": width, "points": points}
+        return {"file": shown(self.dataset.files[row].name), "height": height, "width": width, "points": points}
 
     def _still_there(self) -> dict[int, dict[str, Any]]:
         """What an earlier run of the same data left: the index is written after the pictures that it names."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.calibration import calibration_rows
 from harness.distributed import is_mine, local_size, rank, size
 from harness.feature_cache import FeatureCache, Keep, Placement, Tier, feature_bytes, itemsize, plan_tiers
-from harness.paths import cache_folder
+from harness.paths import cache_folder, expanded
 from harness.units import GIB, gib
 
 if TYPE_CHECKING:
@@ -117,4 +117,4 @@ def cache_facts(
 
 
 def _folder(cache: Cache) -> Path:
-    return Path(cache.folder).expanduser().absolute() if cache.folder else cache_folder("features")
+    return expanded(cache.folder).absolute() if cache.folder else cache_folder("features")

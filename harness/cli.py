@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -13,6 +14,7 @@ import typer
 from harness.data_cli import app as data_app
 from harness.errors import INTERRUPTED, SalprobeError
 from harness.overwrite import Overwrite
+from harness.shown import shown_lines
 
 app = typer.Typer(
     name="salprobe",
@@ -119,11 +121,12 @@ def new_command(
 def ui_command(
     out: Out = Path("results"),
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
+    host: Annotated[str, typer.Option(help="Address to serve on; by default nobody else gets in.")] = "127.0.0.1",
 ) -> None:
     """Start the MLflow UI on the store of a results folder, with a link for every matrix in it."""
     from harness import commands
 
-    sys.exit(commands.start_ui(out, port))
+    sys.exit(commands.start_ui(out, port, host))
 
 
 @app.command("track")
@@ -192,11 +195,12 @@ def export_command(
         str, typer.Option("--format", "-f", help="npy, npz, png, tiff, zip (of png) or salicon-json.")
     ] = "npy",
     overrides: Overrides = None,
+    plugins: Plugins = None,
 ) -> None:
     """Write a finished cell's maps on the held-out images, at the images' own resolution."""
     from harness import commands
 
-    commands.export_maps(folder, cell, format, out, overrides or [])
+    commands.export_maps(folder, cell, format, out, overrides or [], plugins or [])
 
 
 @app.command("predict")
@@ -260,11 +264,13 @@ def main() -> None:
     # OpenMP's threads spin while they wait: where others use the cores too, small operations become 100x slower
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(level=os.environ.get("SALPROBE_LOG", "WARNING").upper(), format="%(levelname)s: %(message)s")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files are not always text
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except SalprobeError as error:
         who = f" (process {os.environ['RANK']})" if "RANK" in os.environ else ""
-        sys.stderr.write(f"error{who}: {error}\n")
+        sys.stderr.write(f"error{who}: {shown_lines(str(error))}\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt as stop:
         sys.stderr.write("interrupted\n")

@@ -111,14 +111,16 @@ def _show(
 ) -> int:
     """Print the leaderboard and where everything is; the exit code."""
     REPORTS.get("terminal")(folder, console, reused)
-    console.print(f"results: {folder}", soft_wrap=True, highlight=False)
+    console.print(f"results: {folder}", soft_wrap=True, highlight=False, markup=False)
     console.print(f"memory: {gib(peak_bytes())} at the peak", highlight=False)
     if tracker and tracker.error is None:
-        console.print(f"open the MLflow UI: {_command()} ui --out {out}", soft_wrap=True, highlight=False)
+        words = f"open the MLflow UI: {_command()} ui --out {out}"
+        console.print(words, soft_wrap=True, highlight=False, markup=False)
     if failed:
         return CELLS_FAILED
     if tracker and tracker.error is not None:
-        console.print(f"MLflow was not written ({tracker.error}); the results above are complete", style="yellow")
+        words = f"MLflow was not written ({tracker.error}); the results above are complete"
+        console.print(words, style="yellow", markup=False)
         later = f"log them later: {_command()} track {folder}"
         console.print(later, soft_wrap=True, highlight=False, markup=False)
         return TrackingError.exit_code
@@ -146,7 +148,8 @@ def dry_run(name: str, overrides: Sequence[str], plugins: Sequence[Path] = ()) -
     console.print(_cell_table(plan))
     if folds:
         names = ", ".join(one.name for one in folds.values())
-        console.print(f"{len(folds)} runs like this one ({names}), then all folds together as {recipe.name}")
+        words = f"{len(folds)} runs like this one ({names}), then all folds together as {recipe.name}"
+        console.print(words, markup=False)
     progress, device = progress_for(console), choose_device(plan.recipe.device)
     train, test = read_splits(plan, progress)
     refuse_overlap(train, test, plan.recipe.allow_overlap)
@@ -175,24 +178,26 @@ def score_maps(
     scoring = Scoring(predictions, plan_for(dataset, overrides), name or label_for(predictions), **how)
     result, folder = scoring.run(out, progress_for(console))
     REPORTS.get("terminal")(folder, console)
-    console.print(f"results: {folder}", soft_wrap=True, highlight=False)
+    console.print(f"results: {folder}", soft_wrap=True, highlight=False, markup=False)
     return CELLS_FAILED if result.status == "failed" else OK
 
 
-def export_maps(folder: Path, cell: str, format: str, out: Path, overrides: Sequence[str]) -> None:
+def export_maps(
+    folder: Path, cell: str, format: str, out: Path, overrides: Sequence[str], plugins: Sequence[Path] = ()
+) -> None:
     """Write a cell's maps and say what they are."""
     console = Console()
-    done = export_cell(folder, cell, format, out, progress_for(console), overrides)
+    done = export_cell(folder, cell, format, out, progress_for(console), overrides, plugins)
     scale = "8 bit, each map scaled to 0..255" if format in EIGHT_BIT else "float32"
     words = f"{done.images} maps of {done.label} ({done.key}) as {format}, {scale}: {out.resolve()}"
     console.print(words, soft_wrap=True, highlight=False, markup=False)
 
 
-def start_ui(out: Path, port: int) -> int:
+def start_ui(out: Path, port: int, host: str) -> int:
     """Run the MLflow UI in the foreground until it is stopped; raises TrackingError where there is no store."""
     from harness.tracking import ui
 
-    return ui.start_ui(out, port, Console())
+    return ui.start_ui(out, port, Console(), host)
 
 
 def track(folders: Sequence[Path], uri: str | None) -> None:
@@ -204,7 +209,8 @@ def track(folders: Sequence[Path], uri: str | None) -> None:
         words = f"{done.folder}: {done.cells} cells are in {done.uri}"
         console.print(words, soft_wrap=True, highlight=False, markup=False)
     if uri is None:
-        console.print(f"open the MLflow UI: {_command()} ui --out {folders[0].parent}", soft_wrap=True, highlight=False)
+        words = f"open the MLflow UI: {_command()} ui --out {folders[0].parent}"
+        console.print(words, soft_wrap=True, highlight=False, markup=False)
 
 
 def write_report(folders: Sequence[Path], out: Path, by: str | None) -> None:

@@ -13,7 +13,9 @@ from rich.text import Text
 
 from harness.data._survey import KNOWN_FILES, KNOWN_IMAGES, KNOWN_POINTS, Gaze, Survey, survey
 from harness.errors import DataError
+from harness.paths import expanded
 from harness.progress import progress_for
+from harness.shown import shown
 
 OK = 0
 SHOWN = 10
@@ -25,9 +27,9 @@ def check(root: Path, *, images: bool = False) -> int:
     console = Console()
 
     def say(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)  # a recipe's line is one line
+        console.print(shown(line), highlight=False, markup=False, soft_wrap=True)  # a recipe's line is one line
 
-    found = survey(root.expanduser().absolute(), progress_for(console), images=images)
+    found = survey(expanded(root).absolute(), progress_for(console), images=images)
     for line in _images(found, opened=images):
         say(line)
     if found.gaze:
@@ -35,7 +37,7 @@ def check(root: Path, *, images: bool = False) -> int:
     for line in (*_remarks(found), *_maps(found)):
         say(line)
     for line in found.unreadable[:SHOWN]:
-        console.print(Text.assemble(("unreadable ", "red"), line), soft_wrap=True)
+        console.print(Text.assemble(("unreadable ", "red"), shown(line)), soft_wrap=True)
     if len(found.unreadable) > SHOWN:
         console.print(f"[red]and {len(found.unreadable) - SHOWN} more[/]", highlight=False)
     for line in _recipe(found):

@@ -84,8 +84,9 @@ def convert_command(
     """Write a dataset as SALICON JSON or as a folder with a table; the points stay what and whose they are."""
     from harness.data.convert import Conversion
     from harness.data_convert import convert
+    from harness.paths import expanded
 
-    how = Conversion(out.expanduser().absolute(), to.value, images.value, table.value, overwrite)
+    how = Conversion(expanded(out).absolute(), to.value, images.value, table.value, overwrite)
     convert(dataset, overrides or [], plugins or [], how)
 
 

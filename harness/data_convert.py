@@ -15,6 +15,7 @@ from harness.data.source import OWN
 from harness.data_source import plan_of, print_source
 from harness.progress import progress_for
 from harness.run import read_split
+from harness.shown import shown
 
 if TYPE_CHECKING:
     from harness.data.dataset import DatasetReader
@@ -29,11 +30,13 @@ def convert(dataset: str, overrides: Sequence[str], plugins: Sequence[Path], how
     splits = [read_split(plan, split, progress) for split in get_args(Split)]
     done = how.write(splits, plan.reader.label, plan.reader.cited, progress)
     for remark in done.remarks:
-        console.print(remark, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        console.print(shown(remark), style="yellow", highlight=False, markup=False, soft_wrap=True)
     print_source(console, plan.reader.cited)
     entry = done.entry(plan.reader.label, _cited_as(plan.reader))
     text = yaml.safe_dump({"dataset": entry}, sort_keys=False, allow_unicode=True, width=1000)
-    console.print(f"written: {how.out}\n\nrecipe lines:\n{text}", end="", highlight=False, markup=False, soft_wrap=True)
+    console.print(
+        f"written: {shown(how.out)}\n\nrecipe lines:\n{text}", end="", highlight=False, markup=False, soft_wrap=True
+    )
 
 
 def _cited_as(reader: DatasetReader) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -11,8 +12,10 @@ from harness.data.dataset import DATASETS
 from harness.data.fetch import Wanted, fetch
 from harness.data_source import print_source
 from harness.errors import DataError
+from harness.paths import expanded
 from harness.plugin_files import load_plugins
 from harness.progress import progress_for
+from harness.shown import shown
 
 OK = 0
 
@@ -34,7 +37,7 @@ def get(
     # another source than the known one need not have the known commit
     pinned = commit or (repository.commit if url is None else None)
     wanted = Wanted(_absolute(url or repository.url), repository.gaze, pinned, sha256)
-    folder = (out or Path(name)).expanduser().absolute()
+    folder = expanded(out or name).absolute()
     done = fetch(wanted, folder, progress_for(console))
     state = "here and unchanged" if done.was_here else f"fetched from {wanted.url}"
     lines = (
@@ -43,10 +46,13 @@ def get(
         f"use it: salprobe run {repository.recipe} --set dataset.root={folder}",
     )
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(shown(line), highlight=False, markup=False, soft_wrap=True)
     return OK
 
 
 def _absolute(url: str) -> str:
     """A folder that is named from here stays the same one wherever git runs."""
-    return str(Path(url).absolute()) if Path(url).exists() else url
+    with suppress(OSError):  # a name that no file has
+        if Path(url).exists():
+            return str(Path(url).absolute())
+    return url

@@ -15,6 +15,7 @@ from harness.data_source import plan_of, print_source
 from harness.errors import DataError, ResultsError
 from harness.progress import progress_for
 from harness.run import read_split
+from harness.shown import shown, shown_lines
 
 if TYPE_CHECKING:
     from harness.data.dataset import Dataset, Split
@@ -34,14 +35,14 @@ def info(dataset: str, overrides: Sequence[str], plugins: Sequence[Path], out: P
     found, problems = _splits(plan, progress_for(console))
     summaries = [summarise(split) for split in found]
     console.print()
-    console.print(f"{plan.reader.label} ({_kind(found[0])})", style="bold", highlight=False, markup=False)
+    console.print(f"{shown(plan.reader.label)} ({_kind(found[0])})", style="bold", highlight=False, markup=False)
     console.print(_table(summaries))
     print_source(console, plan.reader.cited)
     for line in problems:
-        console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        console.print(shown_lines(line), style="yellow", highlight=False, markup=False, soft_wrap=True)
     if out is not None:
         path = _picture(plan, found, summaries, out)
-        console.print(f"picture: {path}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"picture: {shown(path)}", highlight=False, markup=False, soft_wrap=True)
     return DataError.exit_code if problems else 0
 
 

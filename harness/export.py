@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from harness.cells import NO_BACKBONE, Cell
-from harness.errors import RecipeError, ResultsError
+from harness.data.image_files import LONGEST
+from harness.errors import PluginError, RecipeError, ResultsError
 from harness.evaluation import stimulus_maps
 from harness.machine import choose_device, stream_settings
 from harness.plan import make_plan
@@ -23,6 +24,7 @@ from harness.readout import Readout
 from harness.recipe import load_recipe
 from harness.results import RECIPE, RUN, cell_folder, read_cells
 from harness.run import read_split
+from harness.shown import shown
 from harness.stream import Stream
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from harness.data.dataset import Dataset
     from harness.plan import Plan
     from harness.progress import Progress
+    from harness.recipe import Recipe
 
 Row = dict[Any, Any]
 _SHORTEST_PREFIX = 4
@@ -45,18 +48,25 @@ class Exported:
 
 
 def export_cell(
-    folder: Path, wanted: str, format: str, out: Path, progress: Progress, overrides: Sequence[str] = ()
+    folder: Path,
+    wanted: str,
+    format: str,
+    out: Path,
+    progress: Progress,
+    overrides: Sequence[str] = (),
+    plugins: Sequence[Path] = (),
 ) -> Exported:
     """Predict again with a cell's saved readout and write its maps at the stimuli's own resolution.
 
-    Raises RecipeError for an unknown format; ResultsError where the cell is not there, not finished, predicts from
-    held-out gaze, or its data or weights are no longer what they were.
+    The plugin files of the run are programs: only those of the same names among `plugins` are run. Raises RecipeError
+    for an unknown format; PluginError for a plugin file that is not among them; ResultsError where the cell is not
+    there, not finished, predicts from held-out gaze, or its data or weights are no longer what they were.
     """
     if format not in FORMATS:
         raise RecipeError(f"--format {format}: choose one of {', '.join(FORMATS)}")
     row = select_cell(read_cells(folder).to_dict("records"), wanted)
     readout = saved_readout(cell_folder(folder, row["cell_key"]))
-    plan = make_plan(load_recipe(str(folder / RECIPE), overrides))
+    plan = make_plan(_trusted(load_recipe(str(folder / RECIPE), overrides), plugins))
     device = choose_device(plan.recipe.device)
     test = read_split(plan, "test", progress)
     _check_data(folder, test)
@@ -65,6 +75,15 @@ def export_cell(
     stream = Stream(test, stream_settings(plan.recipe, plan.test_reader, device), device, loaded, cell.layers)
     _write(readout.to(device), stream, format, out, progress)
     return Exported(label_of(row), row["cell_key"], len(test) - len(stream.skipped))
+
+
+def _trusted(recipe: Recipe, plugins: Sequence[Path]) -> Recipe:
+    """The recipe with these plugin files in the place of its own: a folder of results may come from anybody."""
+    named = {file.name for file in plugins}
+    for file in recipe.plugins:
+        if Path(file).name not in named:
+            raise PluginError(f"the run used the plugin file {file}, a program: if you trust it, add --plugin {file}")
+    return recipe.model_copy(update={"plugins": [str(file.absolute()) for file in plugins]})
 
 
 def _write(readout: Readout, stream: Stream, format: str, out: Path, progress: Progress) -> None:
@@ -80,10 +99,13 @@ def _write(readout: Readout, stream: Stream, format: str, out: Path, progress: P
 
 
 def map_names(dataset: Dataset) -> dict[int, str]:
-    """What each image's map is called: the stimulus' file stem, or the id where two stimuli share the stem."""
-    times = Counter(file.stem for file in dataset.files)
-    files = zip(map(int, dataset.ids), dataset.files, strict=True)
-    return {id_: file.stem if times[file.stem] == 1 else str(id_) for id_, file in files}
+    """What each image's map is called: the stimulus' file stem, or the id where two share it or it is too long."""
+    stems = [shown(file.stem) for file in dataset.files]
+    times = Counter(stems)
+    return {
+        id_: stem if times[stem] == 1 and len(stem.encode()) <= LONGEST else str(id_)
+        for id_, stem in zip(map(int, dataset.ids), stems, strict=True)
+    }
 
 
 def label_of(row: Row) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness._yaml import load_yaml
 from harness.errors import PluginError, UnknownNameError
 from harness.plugin_files import load_plugins
 from harness.registry import GROUPS, Registry
@@ -63,7 +63,7 @@ def _recipes(console: Console) -> None:
     from harness.recipe import recipe_names
 
     for name, text in recipe_names().items():
-        description = str(yaml.safe_load(text).get("description", "")).strip()
+        description = str(load_yaml(text).get("description", "")).strip()
         console.print(f"[bold]{name}[/bold]  {description}", highlight=False)
 
 

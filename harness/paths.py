@@ -6,11 +6,19 @@ import os
 from pathlib import Path
 
 
+def expanded(path: str | Path) -> Path:
+    """The path with ~ written out where there is such a home; else as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # ~somebody who has no home here
+        return Path(path)
+
+
 def cache_folder(part: str) -> Path:
     """`$SALPROBE_CACHE/<part>` or the platform's user cache, made if missing."""
     import platformdirs
 
     root = os.environ.get("SALPROBE_CACHE")
-    folder = (Path(root).expanduser() if root else platformdirs.user_cache_path("salprobe")) / part
+    folder = (expanded(root) if root else platformdirs.user_cache_path("salprobe")) / part
     folder.mkdir(parents=True, exist_ok=True)
     return folder

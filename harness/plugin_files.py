@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from harness.errors import PluginError
+from harness.paths import expanded
 
 PREFIX = "salprobe_plugin_"
 _DIGEST = "__salprobe_sha256__"
@@ -23,11 +24,11 @@ def load_plugins(files: Iterable[str | Path]) -> None:
     Raises PluginError naming file, line and error.
     """
     for file in files:
-        path = Path(file).expanduser().absolute()
+        path = expanded(file).absolute()
         try:
             code = path.read_bytes()
-        except OSError as error:
-            raise PluginError(f"plugin file {path} cannot be read: {error.strerror}") from error
+        except (OSError, ValueError) as error:  # ValueError: a name that no file system has
+            raise PluginError(f"plugin file {path} cannot be read: {getattr(error, 'strerror', error)}") from error
         if path.suffix != ".py":
             raise PluginError(f"plugin file {path}: a plugin is a Python file, its name ends in .py")
         digest = hashlib.sha256(code).hexdigest()

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Literal
 from PIL import Image
 
 from harness.album import JPEG
-from harness.data.image_files import ImageFile, find_images, shown
+from harness.data.image_files import ImageFile, find_images
 from harness.data.images import BadImageError, read_image
 from harness.errors import DataError, ResultsError, SalprobeError
 from harness.files import replacing
 from harness.pictures import map_picture, overlay
 from harness.predictions import ENCODERS, TOGETHER, MapWriter
 from harness.predictions import FORMATS as WRITERS
+from harness.shown import shown
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
@@ -104,7 +105,7 @@ def predict_images(predictor: Predictor, images: Sequence[ImageFile], wanted: Wa
                 _try(predictor, image, wanted, writers, outcome, progress)
                 bar.advance(1)
     except OSError as error:
-        raise ResultsError(f"cannot write into {wanted.out}: {error.strerror}; choose another --out") from error
+        raise ResultsError(f"cannot write into {shown(wanted.out)}: {error.strerror}; choose another --out") from error
     return outcome
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from harness.data import salicon_test
-from harness.data.image_files import ImageFile, shown
+from harness.data.image_files import ImageFile
 from harness.errors import DataError, RecipeError, ResultsError
 from harness.find_readout import find_cell
 from harness.machine import choose_device
@@ -21,6 +21,7 @@ from harness.predictions import TOGETHER
 from harness.predictor import Predictor
 from harness.progress import progress_for
 from harness.recipe import override_key
+from harness.shown import shown
 
 if TYPE_CHECKING:
     from harness.progress import Progress
@@ -95,12 +96,15 @@ def _test_images(asked: Asked, wanted: Wanted, progress: Progress) -> list[Image
     given: dict[str, Any] = {}
     for override in asked.overrides:
         override_key(given, override.removeprefix("dataset."))
-    if unknown := set(given) - {"root", "info"}:
-        raise RecipeError(f"--set {min(unknown)}: {asked.dataset} has the parameters root and info")
+    if unknown := set(given) - {"root", "info", "links"}:
+        raise RecipeError(f"--set {min(unknown)}: {asked.dataset} has the parameters root, info and links")
+    links = given.get("links", "inside")
+    if links not in ("inside", "anywhere"):
+        raise RecipeError(f"--set links={links}: choose inside or anywhere")
     root, info = (None if given.get(key) is None else str(given[key]) for key in ("root", "info"))
     if root is None:
         raise DataError("where is the dataset? --set root=FOLDER")
-    found = salicon_test.find_test_images(root, info)
+    found = salicon_test.find_test_images(root, info, links)
     images = [ImageFile(stimulus.file, stimulus.name, stimulus.id) for stimulus in found.stimuli]
     refuse_loss(images, wanted)
     known = "" if len(images) == salicon_test.KNOWN else f" of SALICON's {salicon_test.KNOWN:,}"
@@ -123,7 +127,7 @@ def _tell(console: Console, predictor: Predictor, outcome: Predicted, wanted: Wa
     kinds = {"npy": "npy (float32)", "png": "png (8 bit, each map scaled to 0..255)"}
     made = [kinds[format] for format in wanted.formats] + (["overlays"] if wanted.overlays else [])
     made += [file.name for file in wanted.whole]
-    words = f"{outcome.done} images: {', '.join(made)} in {wanted.out.resolve()}"
+    words = f"{outcome.done} images: {', '.join(made)} in {shown(wanted.out.resolve())}"
     console.print(words, soft_wrap=True, highlight=False, markup=False)
 
 
@@ -133,7 +137,7 @@ def _tell_leaderboard(console: Console, outcome: Predicted, wanted: Wanted) -> N
         words = f"note: {others} maps are not {height}x{width}, as SALICON's own images and the leaderboard's maps are"
         console.print(words, soft_wrap=True, highlight=False, markup=False)
     if "zip" in wanted.together:
-        words = f"to submit: {wanted.out.resolve() / TOGETHER['zip']}"
+        words = f"to submit: {shown(wanted.out.resolve() / TOGETHER['zip'])}"
     else:
         words = "the leaderboard takes the PNGs in one zip: zip them, or add zip to --format"
     console.print(words, soft_wrap=True, highlight=False, markup=False)

@@ -12,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, T
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
+from harness.shown import shown_lines
+
 
 class Bar(Protocol):
     """A phase under way."""
@@ -53,7 +55,7 @@ class LiveProgress:
 
     def say(self, message: str) -> None:
         """Print a line above the bars."""
-        self.console.print(message, highlight=False, markup=False)
+        self.console.print(shown_lines(message), highlight=False, markup=False)
 
 
 class _LiveBar:
@@ -81,7 +83,7 @@ class PlainProgress:
 
     def say(self, message: str) -> None:
         """Print a line."""
-        self.console.print(message, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(shown_lines(message), highlight=False, markup=False, soft_wrap=True)
 
 
 class _PlainBar:

@@ -294,20 +294,26 @@ def read_info(folder: Path) -> dict[str, Any]:
 
 def load_readout(folder: Path) -> Readout:
     """Read what `save_readout` wrote; raises ResultsError for a missing, newer or unknown readout."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        document = json.loads((folder / READOUT).read_text())
+        document = json.loads((folder / READOUT).read_text(encoding="utf-8"))
         tensors = load_file(folder / TENSORS)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise ResultsError(f"no readable readout in {folder}: {error}") from error
-    if document.get("format") != FORMAT or document.get("kind") not in _KINDS:
-        known = ", ".join(sorted(_KINDS))
+    if not isinstance(document, dict):
+        raise ResultsError(f"{folder / READOUT} is not what a run writes")
+    known = ", ".join(sorted(_KINDS))
+    if document.get("format") != FORMAT or str(document.get("kind")) not in _KINDS:
         raise ResultsError(
             f"{folder / READOUT}: format {document.get('format')}, kind {document.get('kind')!r}; this version "
             f"reads format {FORMAT} and kinds {known} (load the plugin that defines another kind first)"
         )
-    return rebuilt(document["kind"], tensors, document["settings"], document["info"])
+    try:
+        return rebuilt(document["kind"], tensors, document["settings"], dict(document["info"]))
+    except Exception as error:  # whatever the kind makes of settings that no run wrote
+        raise ResultsError(f"{folder}: its readout is not what a run writes: {error!r}") from error
 
 
 def rebuilt(kind: str, tensors: Mapping[str, Tensor], settings: Mapping[str, Any], info: dict[str, Any]) -> Readout:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from harness._yaml import BadYamlError, load_yaml, read_yaml
 from harness.errors import RecipeError, UnknownNameError
+from harness.paths import expanded
 from harness.registry import Registry
 
 RECIPES: Registry[Any] = Registry("recipe", "salprobe.recipes")
@@ -156,11 +158,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = (), plugins: Seque
 
     Raises RecipeError naming the key.
     """
-    text, where = _find(name_or_path)
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{where} is not valid YAML: {error}") from error
+    document, where = _find(name_or_path)
     if not isinstance(document, dict):
         raise RecipeError(f"{where}: a recipe is a mapping of keys, found {type(document).__name__}")
     for override in overrides:
@@ -175,7 +173,7 @@ def _find_plugins(document: dict[str, Any], recipe: Path, more: Sequence[Path]) 
     if not isinstance(own, list) or not all(isinstance(file, str) for file in own):
         return  # the validation says it better
     folder = recipe.parent if recipe.suffix in (".yaml", ".yml") else Path()
-    files = [*(folder / Path(file).expanduser() for file in own), *more]
+    files = [*(folder / expanded(file) for file in own), *more]
     if files:
         document["plugins"] = list(dict.fromkeys(str(file.absolute()) for file in files))
 
@@ -212,17 +210,20 @@ def recipe_names() -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def _find(name_or_path: str) -> tuple[str, str]:
+def _find(name_or_path: str) -> tuple[Any, str]:
+    """The document, and what messages call it."""
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml"):
         try:
-            return path.read_text(encoding="utf-8"), str(path)
-        except (OSError, UnicodeDecodeError) as error:
+            return read_yaml(path), str(path)
+        except OSError as error:
             raise RecipeError(f"recipe file {path} cannot be read: {error}") from error
+        except BadYamlError as error:
+            raise RecipeError(f"{path} is not valid YAML: {error}") from error
     named = recipe_names()
     if name_or_path not in named:
         raise UnknownNameError(RECIPES.unknown(name_or_path, list(named)) + "; a file must end in .yaml")
-    return named[name_or_path], f"recipe {name_or_path}"
+    return load_yaml(named[name_or_path]), f"recipe {name_or_path}"
 
 
 def override_key(document: dict[str, Any], override: str) -> None:
@@ -231,8 +232,8 @@ def override_key(document: dict[str, Any], override: str) -> None:
     if not equals or not path:
         raise RecipeError(f"--set {override}: write it as key.path=value")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = load_yaml(text)
+    except BadYamlError as error:
         raise RecipeError(f"--set {override}: {text!r} is not a YAML value") from error
     *parents, last = path.split(".")
     node: Any = document
@@ -259,7 +260,7 @@ def _descend(node: Any, key: str, override: str, so_far: str) -> Any:
 
 
 def _index(node: list[Any], key: str, override: str) -> int:
-    if not key.isdigit() or int(key) >= len(node):
+    if not re.fullmatch("[0-9]{1,9}", key) or int(key) >= len(node):
         raise RecipeError(f"--set {override}: {key!r} is not an index below {len(node)}")
     return int(key)
 

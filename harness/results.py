@@ -19,6 +19,7 @@ from harness.files import replace, replacing
 from harness.flags import all_flags
 from harness.per_image import PerImage
 from harness.recipe import Recipe
+from harness.shown import shown_lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,10 +98,10 @@ class CellResult:
             "n_constant": self.n_constant,
             "unscored": json.dumps(self.unscored) if self.unscored else None,
             **{f"time_{phase}_s": seconds for phase, seconds in self.seconds.items()},
-            "warnings": "; ".join(self.info.get("warnings", [])) or None,
+            "warnings": shown_lines("; ".join(self.info.get("warnings", []))) or None,
             "flags": " ".join(all_flags(self.info, self.n_unscored)) or None,
             "status": self.status,
-            "error": self.error,
+            "error": None if self.error is None else shown_lines(self.error),
         }
 
 

@@ -30,6 +30,7 @@ from harness.machine import choose_device, settled
 from harness.overlap import refuse_overlap
 from harness.overwrite import Overwrite, counts_since, refuse_results
 from harness.results import CellResult, Observer, ResultsFolder, RunRecord
+from harness.shown import shown
 from harness.snapshots import STATE
 from harness.uncertainty import Uncertainty
 
@@ -285,7 +286,9 @@ def about(
         },
         "pool_of_other_images": {"images": len(test), "points": len(test.row), "rule": POOL_RULE},
         **({"overlap": overlap} if overlap else {}),
-        "skipped": [{"id": s.id, "file": s.file, "reason": s.reason} for split in splits for s in split.skipped],
+        "skipped": [
+            {"id": s.id, "file": shown(s.file), "reason": shown(s.reason)} for split in splits for s in split.skipped
+        ],
     }
 
 

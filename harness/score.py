@@ -30,6 +30,7 @@ from harness.predictions import Checked, Found, StoredReadout, check_maps, find_
 from harness.recipe import load_recipe, override_key, parse_recipe, recipe_names
 from harness.results import RECIPE, CellResult, ResultsFolder, RunRecord
 from harness.run import about, matrix_id, read_split
+from harness.shown import shown
 from harness.stream import Stream
 from harness.uncertainty import Uncertainty
 
@@ -114,7 +115,7 @@ class Scoring:
         results.close_cell(result)
         results.add(result)
         results.flush()
-        record = {"maps": str(self.predictions), "identity": result.identity, "environment": environment}
+        record = {"maps": shown(self.predictions), "identity": result.identity, "environment": environment}
         replace(results.folder / SCORE, json.dumps(record, indent=1, default=list).encode())
 
     def _recipe(self) -> Recipe:
@@ -218,7 +219,7 @@ def _recipe_for(dataset: str, overrides: Sequence[str]) -> Recipe:
 def label_for(predictions: Path) -> str:
     """The name of maps that were given none: their folder's, or their file's."""
     place = predictions.resolve()
-    return place.stem if place.is_file() else place.name
+    return shown(place.stem if place.is_file() else place.name)
 
 
 def _name_missing(scores: Scores, found: Found, metrics: Sequence[Metric]) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.errors import ResultsError
+from harness._array_files import open_archive, read_member, read_npy
+from harness.errors import DataError, ResultsError
 from harness.files import replacing
 from harness.grid import resize
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 LONGEST = 64
 """Cells on a map's longer side at most: a linear readout on the usual fitting grid stays as it is."""
+MOST = 2**30
+"""Bytes of all maps of one size that are read: a quarter of a million maps of 64x64."""
 UNKNOWN, LEVELS = 0, 254
 """The level of a cell that is not finite; the others run from 1 (the map's minimum) to 1 + LEVELS (its maximum)."""
 
@@ -77,18 +80,22 @@ class SmallMaps:
     def load(cls, path: Path) -> SmallMaps:
         """Read what `save` wrote; raises ResultsError."""
         try:
-            with np.load(path, allow_pickle=False) as file:
-                return cls.of_arrays(file)
-        except (OSError, ValueError, LookupError) as error:
+            with open_archive(path) as archive:
+                arrays = {name: read_npy(read_member(archive, name, MOST), MOST) for name in archive.namelist()}
+            return cls.of_arrays({name.removesuffix(".npy"): array for name, array in arrays.items()})
+        except (DataError, ValueError, LookupError, OverflowError) as error:
             raise ResultsError(f"no readable maps in {path}: {error}") from error
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, Any]) -> SmallMaps:
-        """The inverse of `arrays`."""
+        """The inverse of `arrays`; raises ValueError for what does not fit together, KeyError for what is missing."""
         made = cls()
         for name in arrays:
             if name.startswith("ids_"):
-                made._parts.append((tuple(map(int, arrays[name])), arrays[f"maps_{name.removeprefix('ids_')}"]))
+                ids, maps = arrays[name], arrays[f"maps_{name.removeprefix('ids_')}"]
+                if ids.ndim != 1 or maps.ndim != 3 or len(ids) != len(maps) or maps.dtype != np.uint8:
+                    raise ValueError(f"{ids.shape} ids of {maps.dtype} maps of the shape {maps.shape}")
+                made._parts.append((tuple(map(int, ids)), maps))
         return made
 
     @cached_property

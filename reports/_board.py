@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from harness._yaml import read_yaml
 from harness.cells import NO_BACKBONE
 from harness.errors import ResultsError, SalprobeError
 from harness.flags import UNSCORED, unscored_words
 from harness.overlap import overlap_words
 from harness.results import RECIPE, RUN, interval_columns, read_cells, share_columns
+from harness.shown import shown
 from reports._pairs import read_tests
 
 NOT_METRICS = {
@@ -62,7 +62,7 @@ def read_boards(folders: Sequence[Path], by: str | None = None) -> dict[str, Boa
     paths = list(dict.fromkeys(folder.resolve() for folder in folders))
     names = [path.name for path in paths]
     return {
-        path.name if names.count(path.name) == 1 else f"{path.parent.name}/{path.name}": read_board(path, by)
+        shown(path.name if names.count(path.name) == 1 else f"{path.parent.name}/{path.name}"): read_board(path, by)
         for path in paths
     }
 
@@ -82,7 +82,7 @@ def read_board(folder: Path, by: str | None = None) -> Board:
     best = next((row["cell_key"] for row in finished if has_network(row) and by and row[by] is not None), None)
     dataset = " + ".join(dict.fromkeys(row["dataset"] for row in rows))
     others = [row for row in rows if row["status"] != "finished"]
-    name = str(recipe.get("name") or folder.resolve().name)
+    name = str(recipe.get("name") or shown(folder.resolve().name))
     return Board(folder, name, dataset, metrics, by, finished, others, best, read_tests(folder), read_about(folder))
 
 
@@ -192,7 +192,7 @@ def read_about(folder: Path) -> dict[str, Any]:
 def read_recipe(folder: Path) -> dict[str, Any]:
     """The recipe as it was run; empty where it cannot be read."""
     try:
-        document = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        document = read_yaml(folder / RECIPE)
+    except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}

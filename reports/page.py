@@ -64,5 +64,5 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["svg"] = lambda drawn: Markup(inline(drawn))  # matplotlib escapes the texts within
+    environment.filters["svg"] = lambda drawn: Markup(inline(drawn))  # noqa: S704 - matplotlib escapes the texts within
     return environment.get_template("report.html.j2").render(page=page, scale=inferno())

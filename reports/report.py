@@ -37,7 +37,7 @@ def write_report(folders: Sequence[Path], out: Path, by: str | None = None) -> l
         for section in sections:
             written += [path for _, drawn in section.figures for path in save(drawn, out / FIGURES)]
         text = render(_page(studies, runs, sections))
-    replace(out / PAGE, text.encode())
+    replace(out / PAGE, text.encode(errors="backslashreplace"))  # names of folders are not always text
     return [out / PAGE, *written]
 
 

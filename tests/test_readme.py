@@ -29,7 +29,9 @@ def test_the_results_table_is_the_published_leaderboard() -> None:
 def test_the_original_studys_table_is_the_published_leaderboard() -> None:
     published = pd.read_csv(ROOT / "reports/published/original/leaderboard.csv")
     rows = published[published.weights != "random"].set_index("probe")
-    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## The original study")[2].partition("\n## ")[0]
+    section = (
+        (ROOT / "README.md").read_text(encoding="utf-8").partition("## The original study")[2].partition("\n## ")[0]
+    )
     lines = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")][2:]
     assert [line[0] for line in lines] == ["centre", "pooled-sgd-sigmoid-mse", "pooled-ridge", "ridge", "observers"]
     for probe, cc, auc, auc_map, mse in lines:

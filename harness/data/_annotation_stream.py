@@ -11,6 +11,7 @@ import mmap
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ _POINT = rb"\[\s*" + _NUMBER + rb"\s*,\s*" + _NUMBER + rb"\s*\]\s*"
 _FIXATIONS = re.compile(rb'"fixations"\s*:\s*(\[\s*(?:' + _POINT + rb"(?:,\s*(?=\[)|(?=\])))*+\])")
 _BETWEEN = re.compile(rb"\}\s*,\s*\{")
 _END = re.compile(rb"\}\s*\]")
+_TRIES = 16
+"""Places that may be the list's end: each costs a look at all before it, and files with thousands could be written."""
 _TAIL = 2**16
 _NOT_DIGITS = b"[] \t\r\n"
 
@@ -79,7 +82,7 @@ def _pieces(data: mmap.mmap, start: int) -> Iterator[tuple[int, list[Record]]]:
                 yield start + cut[1], _records(block[: cut[0]])
                 start, size = start + cut[1], PIECE
                 continue
-        for end in _END.finditer(block):
+        for end in islice(_END.finditer(block), _TRIES):
             with suppress(ValueError):
                 yield start + end.end() - 1, _records(block[: end.start() + 1])
                 return

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import reprlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -26,11 +27,17 @@ if TYPE_CHECKING:
     from harness.progress import Bar
 
 Record = dict[str, Any]
+_NUMBERS = {int, float}
+_WORDS = reprlib.Repr()
+_WORDS.maxstring = _WORDS.maxother = 100
 
 
 def load_index(file: Path, bar: Bar) -> COCO:
     """The file's images and annotations by id; `fixations` are (n, 2) arrays. Raises DataError naming file and id."""
-    document = stream_annotations(file, bar) or _parse(file)
+    try:
+        document = stream_annotations(file, bar) or _parse(file)
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
     for part in ("images", "annotations"):
         records = document.get(part)
         if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
@@ -53,8 +60,6 @@ def _parse(file: Path) -> Record:
     try:
         # gaze becomes arrays while parsing: as lists, the points of the full dataset take ten times the memory
         document = json.loads(file.read_text(encoding="utf-8-sig"), object_hook=_with_arrays)
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: not JSON: {error}") from error
     if not isinstance(document, dict):
@@ -70,6 +75,9 @@ def _with_arrays(record: Record) -> Record:
 
 def _points(fixations: list[Any]) -> NDArray[Any] | None:
     """(n, 2) integers or floats, or None for anything else."""
+    # looked at one by one before: of one long text among many NumPy would make as many long texts
+    if not all(type(point) is list and len(point) == 2 and {*map(type, point)} <= _NUMBERS for point in fixations):
+        return None
     try:
         points = np.asarray(fixations) if fixations else np.empty((0, 2), np.int64)
     except (ValueError, OverflowError):
@@ -80,7 +88,7 @@ def _points(fixations: list[Any]) -> NDArray[Any] | None:
 def _check_ids(records: list[Record], part: str, file: Path) -> None:
     ids = [record.get("id") for record in records]
     if bad := [id for id in ids if not _is_id(id)]:
-        raise DataError(f"{file}: every one of '{part}' needs an integer 'id'; found {bad[0]!r}")
+        raise DataError(f"{file}: every one of '{part}' needs an integer 'id'; found {_WORDS.repr(bad[0])}")
     if twice := [id for id, n in Counter(ids).items() if n > 1]:
         raise DataError(f"{file}: {len(twice)} id(s) of '{part}' are used more than once; the first is {twice[0]}")
 
@@ -88,23 +96,25 @@ def _check_ids(records: list[Record], part: str, file: Path) -> None:
 def _check_image(image: Record, file: Path) -> None:
     name, where = image.get("file_name"), f"{file}: image {image['id']}"
     if not isinstance(name, str) or not name:
-        raise DataError(f"{where}: 'file_name' must be a file name; found {name!r}")
+        raise DataError(f"{where}: 'file_name' must be a file name; found {_WORDS.repr(name)}")
     if leaves_folder(name):
-        raise DataError(f"{where}: file_name {name!r} leaves the dataset's folder; give it relative to that folder")
+        raise DataError(
+            f"{where}: file_name {_WORDS.repr(name)} leaves the dataset's folder; give it relative to that folder"
+        )
     for side in ("height", "width"):
         if side in image and not (_is_id(image[side]) and image[side] > 0):
-            raise DataError(f"{where}: '{side}' must be a positive integer; found {image[side]!r}")
+            raise DataError(f"{where}: '{side}' must be a positive integer; found {_WORDS.repr(image[side])}")
 
 
 def _check_annotation(annotation: Record, file: Path) -> None:
     where = f"{file}: annotation {annotation['id']}"
     if not _is_id(annotation.get("image_id")):
-        raise DataError(f"{where}: needs an integer 'image_id'; found {annotation.get('image_id')!r}")
+        raise DataError(f"{where}: needs an integer 'image_id'; found {_WORDS.repr(annotation.get('image_id'))}")
     worker = annotation.get("worker_id")
     if not (_is_id(worker) or isinstance(worker, str)):
         raise DataError(
             f"{where}: needs a 'worker_id' (a number or a text), so that observers can be kept apart; "
-            f"found {worker!r}. If every annotation is another person, number them"
+            f"found {_WORDS.repr(worker)}. If every annotation is another person, number them"
         )
     if not isinstance(annotation.get("fixations"), np.ndarray):
         raise DataError(f"{where}: 'fixations' must be a list of [row, col] pairs of numbers")

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.data._recordings import Gaze, Recordings, Stimulus, pixels
+from harness.data._mat_file import Cells, MatError, Structs, read_mat_file
+from harness.data._pixels import pixels
+from harness.data._recordings import Gaze, Recordings, Stimulus
+from harness.data._root import leaves_folder
 from harness.errors import DataError
 
 if TYPE_CHECKING:
@@ -35,14 +38,10 @@ class Scanpaths:
 
 def load_scanpaths(file: Path) -> list[Scanpaths]:
     """Every image of the file; raises DataError naming the file and what is wrong with it."""
-    from scipy.io import loadmat
-
     try:
-        document = loadmat(file, squeeze_me=True, struct_as_record=False, variable_names=["fixations"])
-    except NotImplementedError as error:
-        raise DataError(f"{file}: is a MATLAB 7.3 file; save it with -v7 in MATLAB or Octave") from error
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{file}: not a MATLAB file that can be read: {error}") from error
+        document = read_mat_file(file, ("fixations",))
+    except MatError as error:
+        raise DataError(f"{file}: {error}") from error
     if "fixations" not in document:
         raise DataError(f"{file}: has no variable 'fixations'")
     return [_image(entry, index, file) for index, entry in enumerate(_entries(document["fixations"]), start=1)]
@@ -71,18 +70,29 @@ def recordings_of(
         stimuli=[stimulus for stimulus, _ in ordered],
         gaze=lambda index: ordered[index][1].gaze(nearest=nearest),
         observers=tuple(range(1, people + 1)),
+        folders=(folder,),
     )
 
 
 def _entries(value: Any) -> list[Any]:
-    return list(np.atleast_1d(np.asarray(value, dtype=object)).ravel())
+    """Those of a cell or struct array; a cell that holds one struct is that struct."""
+    if isinstance(value, Cells):
+        return [_alone(item) for item in value.items]
+    return list(value.items) if isinstance(value, Structs) else [value]
+
+
+def _alone(value: Any) -> Any:
+    return value.items[0] if isinstance(value, Structs) and len(value.items) == 1 else value
 
 
 def _image(entry: Any, index: int, file: Path) -> Scanpaths:
-    name, subjects = getattr(entry, "img", None), getattr(entry, "subjects", None)
+    fields = entry if isinstance(entry, dict) else {}
+    name, subjects = fields.get("img"), fields.get("subjects")
+    if isinstance(name, Cells) and len(name.items) == 1:
+        name = name.items[0]
     if not isinstance(name, str) or not name or subjects is None:
         raise DataError(f"{file}: entry {index} needs the fields img (a file name) and subjects")
-    if "/" in name or "\\" in name:
+    if "/" in name or "\\" in name or leaves_folder(name):
         raise DataError(f"{file}: entry {index}: img must be a file name without folders; found {name!r}")
     return Scanpaths(name, tuple(_subject(s, f"{file}: {name}") for s in _entries(subjects)))
 
@@ -90,10 +100,13 @@ def _image(entry: Any, index: int, file: Path) -> Scanpaths:
 def _subject(entry: Any, where: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if isinstance(entry, np.ndarray) and entry.size == 0:  # an empty cell: not shown to this person
         return np.empty(0), np.empty(0)
-    try:
-        x, y = (np.atleast_1d(np.asarray(getattr(entry, f), np.float64)).ravel() for f in ("fix_x", "fix_y"))
-    except (AttributeError, ValueError, TypeError) as error:
-        raise DataError(f"{where}: a subject needs the numbers fix_x and fix_y: {error}") from error
+    x, y = (_flat(entry.get(axis) if isinstance(entry, dict) else None, where) for axis in ("fix_x", "fix_y"))
     if len(x) != len(y):
         raise DataError(f"{where}: a subject has {len(x)} fix_x, but {len(y)} fix_y")
     return x, y
+
+
+def _flat(values: object, where: str) -> NDArray[np.float64]:
+    if not isinstance(values, np.ndarray):
+        raise DataError(f"{where}: a subject needs the numbers fix_x and fix_y")
+    return np.ravel(values).astype(np.float64)

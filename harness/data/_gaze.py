@@ -25,7 +25,9 @@ class BadGazeError(ValueError):
 
 def whole_numbers(points: Points, annotations: Counts, lengths: Counts) -> Points:
     """The points as integers; raises BadGazeError. `annotations` are ids, each with so many of the points."""
-    if points.dtype.kind in "iu":
+    if points.dtype.kind == "u":
+        return points.clip(0, _LARGEST)
+    if points.dtype.kind == "i":
         return points.clip(-_LARGEST, _LARGEST)
     whole = (np.isfinite(points) & (points == np.floor(points))).all(axis=1)
     if not whole.all():

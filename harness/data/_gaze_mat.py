@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from harness.data._mat_file import MatError, Structs, read_mat_file
+from harness.data._pixels import pixels
 from harness.errors import DataError
 
 if TYPE_CHECKING:
@@ -34,7 +36,9 @@ FEW = 64
 MOST_PROCESSES = 16
 """One process writes what the others have read, and can take it from no more."""
 _AT_ONCE = 32
-_NUMBER = re.compile(r"(\d+)$")
+_NUMBER = re.compile(r"([0-9]{1,18})$")
+_LARGEST = 2**31 - 1
+"""Pixels along a side."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,36 +98,24 @@ def read_mat(file: Path, kind: Kind) -> MatGaze:
     """One image's gaze; a file that cannot be read or is of another form says so in `problem`."""
     try:
         return _gaze(file, kind)
-    except _MatError as error:
-        problem = str(error)
-    except NotImplementedError:
-        problem = f"{file.name} is a MATLAB 7.3 file, which is another format; save it with -v7"
-    except Exception as error:  # scipy's reader raises whatever damaged bytes lead it to
-        problem = f"{file.name} cannot be read: {type(error).__name__}: {error}"
+    except MatError as error:
+        problem = f"{file.name} {error}"
     nothing = np.empty(0, np.int32)
     return MatGaze(_image(file, None), nothing, nothing, nothing, np.empty(0, np.int64), None, problem=problem)
 
 
-class _MatError(ValueError):
-    """The file is readable, but not what it should be."""
-
-
 def _gaze(file: Path, kind: Kind) -> MatGaze:
-    from scipy.io import loadmat
-
-    document = loadmat(file, variable_names=["gaze", "resolution"])
-    entries, size = document.get("gaze"), np.ravel(document.get("resolution", ()))
-    field = FIELDS[kind]
-    if entries is None or entries.dtype.names is None or field not in entries.dtype.names:
-        raise _MatError(f"{file.name} has no struct array 'gaze' with the field '{field}'")
-    if size.size != 2 or (size < 1).any():
-        raise _MatError(f"{file.name} has no 'resolution' [height, width]")
-    parts = [_points(value, file) for value in entries[field].ravel()]
+    document = read_mat_file(file, ("gaze", "resolution"))
+    entries, field = document.get("gaze"), FIELDS[kind]
+    if not isinstance(entries, Structs) or field not in entries.fields:
+        raise MatError(f"has no struct array 'gaze' with the field '{field}'")
+    size = _resolution(document.get("resolution"))
+    parts = [_points(entry[field]) for entry in entries.items]
     lengths = [len(part) for part in parts]
     col, row = np.round(np.concatenate([np.empty((0, 2)), *parts]).T) - 1
     inside = (row >= 0) & (row < size[0]) & (col >= 0) & (col < size[1])  # False for what is no number
     observer = np.repeat(np.arange(len(parts), dtype=np.int32), lengths)[inside]
-    times = _times(entries, lengths, file) if kind == "mouse" else None
+    times = _times(entries, lengths) if kind == "mouse" else None
     return MatGaze(
         _image(file, (int(size[0]), int(size[1]))),
         row[inside].astype(np.int32),
@@ -136,26 +128,35 @@ def _gaze(file: Path, kind: Kind) -> MatGaze:
     )
 
 
+def _resolution(value: object) -> NDArray[np.float64]:
+    """(height, width) of the image that gaze was recorded on."""
+    size = np.ravel(value) if isinstance(value, np.ndarray) else np.empty(0)
+    if size.size != 2 or not ((size >= 1) & (size <= _LARGEST)).all():
+        raise MatError("has no 'resolution' [height, width]")
+    return size.astype(np.float64)
+
+
 def _image(file: Path, size: tuple[int, int] | None) -> dict[str, Any]:
     stated = {"height": size[0], "width": size[1]} if size else {}
     return {"id": image_id(file) or 0, "file_name": f"{file.stem}.jpg", **stated}
 
 
-def _points(value: NDArray[Any], file: Path) -> NDArray[Any]:
+def _points(value: object) -> NDArray[Any]:
     """(n, 2) [x, y]; MATLAB's empty matrix is no point."""
+    if not isinstance(value, np.ndarray):
+        raise MatError("gaze must be n x 2 numbers")
     if value.size == 0:
         return np.empty((0, 2))
-    if value.ndim != 2 or value.shape[1] != 2 or value.dtype.kind not in "iuf":
-        raise _MatError(
-            f"{file.name}: gaze must be n x 2 numbers, found {'x'.join(map(str, value.shape))} {value.dtype}"
-        )
+    if value.ndim != 2 or value.shape[1] != 2:
+        raise MatError(f"gaze must be n x 2 numbers, found {'x'.join(map(str, value.shape))} {value.dtype}")
     return value
 
 
-def _times(entries: NDArray[Any], lengths: Sequence[int], file: Path) -> NDArray[np.int32] | None:
-    if "timestamp" not in (entries.dtype.names or ()):
+def _times(entries: Structs, lengths: Sequence[int]) -> NDArray[np.int32] | None:
+    if "timestamp" not in entries.fields:
         return None
-    times = [value.ravel() for value in entries["timestamp"].ravel()]
+    given = (entry["timestamp"] for entry in entries.items)
+    times = [np.ravel(time) if isinstance(time, np.ndarray) else np.empty(0) for time in given]
     if [len(time) for time in times] != list(lengths):
-        raise _MatError(f"{file.name}: as many timestamps as samples are needed")
-    return np.concatenate([np.empty(0, np.int32), *times]).astype(np.int32)
+        raise MatError("needs as many timestamps as samples")
+    return pixels(np.concatenate([np.empty(0), *times]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 MUST = ("image", "observer", "x", "y")
 MAY = ("t", "id", "split")
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_BYTES = re.compile("[\udc80-\udcff]")
+"""What is left of bytes that are not UTF-8."""
 _TEXTS = ("image", "observer", "split")
 _NO_NUMBER = ("", "NA", "N/A", "n/a", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None", "<NA>", "#N/A", "#NA")
 _SPLITS: dict[str, Split] = {"train": "train", "test": "test", "val": "test"}
@@ -70,17 +73,19 @@ def _read_csv(file: Path, separator: str) -> pd.DataFrame:
     """Texts as they are written: a person may be called NA, and 007 is not 7."""
     import pandas as pd
 
-    names = pd.read_csv(file, sep=separator, nrows=0, encoding="utf-8-sig").columns
+    bytes_are_kept: Any = {"encoding": "utf-8-sig", "encoding_errors": "surrogateescape"}
+    names = pd.read_csv(file, sep=separator, nrows=0, **bytes_are_kept).columns
     texts = [name for name in names if _plain(name) in _TEXTS]
     empty = {name: [""] if name in texts else _NO_NUMBER for name in names}
-    return pd.read_csv(
+    frame: pd.DataFrame = pd.read_csv(
         file,
         sep=separator,
-        dtype=dict.fromkeys(texts, str),
+        dtype=dict.fromkeys(texts, object),  # str of pandas holds UTF-8 alone
         keep_default_na=False,
         na_values=empty,
-        encoding="utf-8-sig",
+        **bytes_are_kept,
     )
+    return frame
 
 
 def _plain(name: object) -> str:
@@ -91,7 +96,11 @@ def _texts(frame: pd.DataFrame, name: str, file: Path) -> NDArray[np.object_]:
     column = frame[name]
     if column.isna().any():
         raise DataError(f"{file}: {_row(column.isna())} has no {name}")
-    return column.astype(str).to_numpy(dtype=object)
+    texts = [str(value) for value in column]
+    if name != "image" and _BYTES.search("".join(texts)):  # the name of a file need not be text
+        row = _row([bool(_BYTES.search(text)) for text in texts])
+        raise DataError(f"{file}: {row}: {name} is not UTF-8; save the table as UTF-8")
+    return np.array(texts, dtype=object)
 
 
 def _numbers(frame: pd.DataFrame, name: str, file: Path) -> NDArray[np.float64]:

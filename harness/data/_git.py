@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections import deque
 from collections.abc import Mapping
@@ -88,18 +89,18 @@ class Git:
     def _process(self, *arguments: str) -> subprocess.Popen[str]:
         settings = [part for key, value in _SETTINGS.items() for part in ("-c", f"{key}={value}")]
         where = [] if arguments[0] == "init" else [f"--git-dir={self.repository}", f"--work-tree={self.tree}"]
-        try:
-            return subprocess.Popen(
-                ["git", *settings, *where, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="surrogateescape",
-                env=_environment(),
-            )
-        except FileNotFoundError as error:
-            raise DataError("git is needed and not on this machine: install it, or clone the repository") from error
+        program = shutil.which("git")
+        if program is None:
+            raise DataError("git is needed and not on this machine: install it, or clone the repository")
+        return subprocess.Popen(
+            [program, *settings, *where, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="surrogateescape",
+            env=_environment(),
+        )
 
 
 def _environment() -> Mapping[str, str]:

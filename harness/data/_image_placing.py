@@ -9,8 +9,8 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Literal
 
-from harness.data.image_files import shown
 from harness.errors import DataError
+from harness.shown import shown
 
 Images = Literal["copy", "link", "leave"]
 

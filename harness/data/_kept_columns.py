@@ -106,7 +106,7 @@ class _GrowingColumn:
         self.file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", self.HEADER - 10))
         self.file.write(text.ljust(self.HEADER - 11).encode("ascii") + b"\n")
         self.file.close()
-        whole: NDArray[np.int32] = np.load(self.path, mmap_mode="r" if self.length else None)
+        whole: NDArray[np.int32] = np.load(self.path, mmap_mode="r" if self.length else None, allow_pickle=False)
         return whole
 
 

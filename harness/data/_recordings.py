@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from harness.data._observer_choice import ObserverChoice, only_chosen
-from harness.data._root import existing_root
+from harness.data._root import Links, existing_root, stray_link, stray_words
 from harness.data._splitting import Splitting
 from harness.data.dataset import Dataset, DatasetReader, Skipped, Split
 from harness.data.images import BadImageError, ImageFacts, check_image, refuse_bad
@@ -21,8 +21,6 @@ from harness.errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,8 @@ class Recordings:
     """What the people are called, by their number in `Gaze.observer`."""
     splits: Sequence[Split] | None = None
     """What the dataset itself says of each image."""
+    folders: tuple[Path, ...] = ()
+    """Where images may lie beside the dataset's own folder, links followed; empty: wherever they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +72,8 @@ class GazeReader(DatasetReader):
     on_bad: Literal["error", "skip"] = "error"
     title: str | None = None
     """What tables call the dataset."""
+    links: Links = "inside"
+    """Whether images may be links to files anywhere. The folder of images may always be one."""
 
     @property
     def label(self) -> str:
@@ -102,7 +104,9 @@ class GazeReader(DatasetReader):
         if not found.stimuli:
             raise DataError(f"{root}: not one image")
         held_out = self._held_out(found, root)
-        results = _checked(found, np.flatnonzero(held_out == (split == "test")).tolist())
+        checked = bool(found.folders) and self.links == "inside"
+        folders = [folder.resolve() for folder in (root, *found.folders)] if checked else []
+        results = _checked(found, folders, np.flatnonzero(held_out == (split == "test")).tolist())
         good = [result for result in results if isinstance(result, _Checked)]
         bad = [result for result in results if isinstance(result, BadImageError)]
         refuse_bad(bad, self.on_bad)
@@ -117,18 +121,6 @@ class GazeReader(DatasetReader):
             return np.array([split == "test" for split in found.splits])
         ids, names = [s.id for s in found.stimuli], [s.name for s in found.stimuli]
         return (self.split or self.usual_split).held_out(ids, names, root)
-
-
-def pixels(values: NDArray[Any], origin: int = 0, *, nearest: bool = False) -> NDArray[np.int32]:
-    """The 0-based pixels of coordinates counted from `origin`: floor(v) - origin, or `nearest`, halves upwards.
-
-    What is not a number becomes -1, which lies outside every image.
-    """
-    values = np.asarray(values, np.float64)
-    whole = np.floor(values + 0.5 if nearest else values)
-    finite = np.isfinite(whole)
-    kept = np.where(finite, whole, 0).clip(-_LARGEST + 1, _LARGEST) - origin
-    return np.where(finite, kept, -1).astype(np.int32)
 
 
 def numbered(people: NDArray[Any]) -> tuple[tuple[int | str, ...], NDArray[np.int32]]:
@@ -149,13 +141,15 @@ class _Checked:
     dropped: int
 
 
-def _checked(found: Recordings, indices: Sequence[int]) -> list[_Checked | BadImageError]:
+def _checked(found: Recordings, folders: Sequence[Path], indices: Sequence[int]) -> list[_Checked | BadImageError]:
     def check(index: int) -> _Checked | BadImageError:
         stimulus = found.stimuli[index]
         try:
             facts = check_image(stimulus.file, stimulus.id)
         except BadImageError as error:
             return error
+        if folders and (target := stray_link(stimulus.file, folders)):
+            return BadImageError(stimulus.id, str(stimulus.file), stray_words(target))
         every = found.gaze(index)
         if every.raster not in (None, facts.size):
             sizes = f"is {facts.size} (height, width), but its gaze is on a raster of {every.raster}"

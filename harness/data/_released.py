@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from harness.data._gaze import BadGazeError
 from harness.data._gaze_columns import GazeColumns
 from harness.data.dataset import Split
-from harness.data.images import BadImageError
+from harness.data.images import BadImageError, decoded, file_bytes, open_image
 from harness.density import blur_points
+from harness.errors import DataError
 from harness.types import Size
 
 if TYPE_CHECKING:
@@ -53,14 +53,14 @@ def released_maps(root: Path, split: Split) -> dict[str, Path]:
     return {}
 
 
-def read_released(path: Path, id: int | str, size: Size) -> Float[ndarray, "h w"]:
-    """A released map, float32 from 0; raises BadImageError for one that cannot be read or has another size."""
+def read_released(path: Path, id: int | str, size: Size | None = None) -> Float[ndarray, "h w"]:
+    """A released map, float32 from 0; raises BadImageError for one that cannot be read or has not that size."""
     try:
-        with Image.open(path, formats=["PNG"]) as image:
-            values = np.array(image if image.mode in ("I;16", "I") else image.convert("F"), dtype=np.float32)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        image = open_image(file_bytes(path), ["PNG"])
+        values = decoded(image, None if image.mode in ("I;16", "I") else "F").astype(np.float32)
+    except DataError as error:
         raise BadImageError(id, str(path), f"released map cannot be read: {error}") from error
-    if values.shape != size:
+    if size is not None and values.shape != size:
         sizes = f"{values.shape[0]}x{values.shape[1]}, its image {size[0]}x{size[1]}"
         raise BadImageError(id, str(path), f"the released map is {sizes}")
     return values
@@ -89,26 +89,14 @@ def compare_with_blur(gaze: GazeColumns, maps: Mapping[str, Path], most: int, pr
 
 def _correlations(gaze: GazeColumns, index: int, path: Path) -> Sequence[float]:
     image = gaze.images[index]
-    released = read_released(path, image["id"], _size(gaze, index, path))
+    stated = (image["height"], image["width"]) if "height" in image and "width" in image else None
+    released = read_released(path, image["id"], stated)
+    size = (released.shape[0], released.shape[1])
     try:
-        points = gaze.points(index, released.shape)
+        points = gaze.points(index, size)
     except BadGazeError as error:
         raise BadImageError(image["id"], str(path), str(error)) from error
     if released.min() == released.max():
         return [float("nan")]
-    blurred = (
-        blur_points(points.row, points.col, released.shape, sigma * released.shape[0] / 480).numpy() for sigma in SIGMAS
-    )
+    blurred = (blur_points(points.row, points.col, size, sigma * size[0] / 480).numpy() for sigma in SIGMAS)
     return [float(np.corrcoef(released.ravel(), density.ravel())[0, 1]) for density in blurred]
-
-
-def _size(gaze: GazeColumns, index: int, path: Path) -> Size:
-    """What the source says of the image, else the map's own."""
-    image = gaze.images[index]
-    if "height" in image and "width" in image:
-        return image["height"], image["width"]
-    try:
-        with Image.open(path, formats=["PNG"]) as found:
-            return found.height, found.width
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadImageError(image["id"], str(path), f"released map cannot be read: {error}") from error

@@ -20,7 +20,7 @@ def listed_files(folder: Path, manifest: str) -> set[str] | None:
     try:
         document = json.loads((folder / manifest).read_text(encoding="utf-8"))
         return {manifest, *map(str, document["files"])}
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
 
 

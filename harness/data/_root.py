@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Literal
 
 from harness.errors import DataError
+from harness.paths import expanded
+
+Links = Literal["inside", "anywhere"]
 
 
 def existing_root(root: str | None) -> Path:
     """The dataset's folder; raises DataError where none is named or it is not there."""
     if root is None:
         raise DataError("where is the dataset? set dataset.root=FOLDER")
-    folder = Path(root).expanduser().absolute()
+    folder = expanded(root).absolute()
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; set dataset.root=FOLDER")
     return folder
@@ -21,6 +27,17 @@ def leaves_folder(name: str) -> bool:
     """Whether a file name would lead out of the folder that it is relative to, on any system."""
     parts = (*PurePosixPath(name).parts, *PureWindowsPath(name).parts)
     return ".." in parts or "\0" in name or PurePosixPath(name).is_absolute() or bool(PureWindowsPath(name).anchor)
+
+
+def stray_link(path: Path, folders: Collection[Path]) -> Path | None:
+    """Where a file really lies, if links lead out of all these folders (themselves resolved: they may be links)."""
+    real = Path(os.path.realpath(path))  # which does not mind a link to itself
+    return None if any(real.is_relative_to(folder) for folder in folders) else real
+
+
+def stray_words(target: Path) -> str:
+    """What is said of such a file."""
+    return f"is a link to {target}, outside of the dataset's folders; if that is meant: dataset.links=anywhere"
 
 
 def first_file(root: Path, places: tuple[str, ...], what: str) -> Path:

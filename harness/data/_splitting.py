@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from harness.errors import DataError
+from harness.paths import expanded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,7 +68,7 @@ class Splitting:
 
 
 def _existing_list(root: Path, name: str) -> Path:
-    places = (root / Path(name).expanduser(), Path(name).expanduser().absolute())
+    places = (root / expanded(name), expanded(name).absolute())
     for place in places:
         if place.is_file():
             return place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,5 +89,7 @@ def _check_labels(dataset: Dataset, file: Path) -> None:
         raise DataError(f"{dataset.name}: two observers are called {twice} (a number and a text): use --to salicon")
     if file.suffix == ".csv" and (odd := [text for text in texts if not text or not text.isprintable()]):
         raise DataError(f"{dataset.name}: CSV cannot tell an observer called {odd[0]!r}: use --table parquet")
+    if no_text := [text for text in texts if re.search("[\ud800-\udfff]", text)]:
+        raise DataError(f"{dataset.name}: a table cannot tell an observer called {no_text[0]!r}: use --to salicon")
     if len(dataset) and int(np.abs(dataset.ids).max()) >= _LARGEST_ID:
         raise DataError(f"{dataset.name}: image ids of 2**53 and above do not fit into a table: use --to salicon")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from harness.data._mat_file import MatError, read_mat_file
 from harness.data._recordings import Gaze, GazeReader, Recordings, Stimulus
 from harness.data._root import first_folder
 from harness.data.dataset import dataset
@@ -64,18 +65,16 @@ class Cat2000(GazeReader):
             if not self.categories or file.parent.name in self.categories
         ]
         mats = [places / s.file.parent.name / f"{s.file.stem}.mat" for s in found]
-        return Recordings(found, lambda index: _gaze(mats[index]), (EVERYBODY,))
+        return Recordings(found, lambda index: _gaze(mats[index]), (EVERYBODY,), folders=(stimuli,))
 
 
 def _gaze(file: Path) -> Gaze:
-    from scipy.io import loadmat
-
     try:
-        locations = np.asarray(loadmat(file, variable_names=["fixLocs"])["fixLocs"])
-    except (OSError, ValueError, TypeError, NotImplementedError, KeyError) as error:
-        raise DataError(f"{file}: cannot be read, or has no fixLocs: {error}") from error
-    if locations.ndim != 2 or locations.dtype.kind not in "biuf":
-        raise DataError(f"{file}: fixLocs must be a map of numbers, height x width; found shape {locations.shape}")
+        locations = read_mat_file(file, ("fixLocs",)).get("fixLocs")
+    except MatError as error:
+        raise DataError(f"{file}: {error}") from error
+    if not isinstance(locations, np.ndarray) or locations.ndim != 2:
+        raise DataError(f"{file}: needs fixLocs, a map of numbers, height x width")
     row, col = nonzero(locations)
     return Gaze(row.astype(np.int32), col.astype(np.int32), np.zeros(len(row), np.int32), raster=locations.shape)
 

@@ -15,9 +15,9 @@ from harness.data._image_placing import Images, names_below, new_names, place
 from harness.data._replacing_folder import check_replaceable, into_folder, new_folder, write_manifest
 from harness.data._table_writer import shared_ids, write_gaze
 from harness.data.folder import TABLES
-from harness.data.image_files import shown
 from harness.data.salicon import find_image
 from harness.errors import DataError
+from harness.shown import shown
 
 if TYPE_CHECKING:
     from harness.data.dataset import Dataset

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data._git import Git
 from harness.data._replacing_folder import check_replaceable, write_manifest
+from harness.data._root import leaves_folder
 from harness.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 MANIFEST = "fetched.json"
 _FETCHED, _WANTED = "refs/salprobe/fetched", "salprobe.wanted"
 _LINK_TO_REPOSITORY = "160000"
+_PIECE = 2**20
 
 
 @dataclass(frozen=True)
@@ -113,13 +115,21 @@ def _checked(git: Git, progress: Progress) -> dict[str, str]:
     digests = {}
     with progress.phase("checking digests", len(files), "files") as bar:
         for path, blob in files:
-            data = (git.tree / path).read_bytes()
-            kind = "sha1" if len(blob) == 40 else "sha256"
-            if hashlib.new(kind, b"blob %d\0" % len(data) + data).hexdigest() != blob:
+            found, digests[path] = _digests(git.tree / path, "sha1" if len(blob) == 40 else "sha256")
+            if found != blob:
                 raise DataError(f"{path}: is not what the commit says; run the command again")
-            digests[path] = hashlib.sha256(data).hexdigest()
             bar.advance(1)
     return digests
+
+
+def _digests(file: Path, kind: str) -> tuple[str, str]:
+    """(git's own digest, sha256) of a file; memory holds a piece of it at a time."""
+    own, sha256 = hashlib.new(kind, b"blob %d\0" % file.stat().st_size), hashlib.sha256()
+    with file.open("rb") as handle:
+        while piece := handle.read(_PIECE):
+            own.update(piece)
+            sha256.update(piece)
+    return own.hexdigest(), sha256.hexdigest()
 
 
 def _verified(wanted: Wanted, out: Path, progress: Progress) -> Fetched:
@@ -142,8 +152,11 @@ def _verified(wanted: Wanted, out: Path, progress: Progress) -> Fetched:
 def _read_manifest(out: Path) -> tuple[str, dict[str, str]]:
     try:
         document: dict[str, Any] = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
-        return str(document["commit"]), {str(path): str(digest) for path, digest in document["files"].items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        files = {str(path): str(digest) for path, digest in document["files"].items()}
+        if strange := next(filter(leaves_folder, files), None):
+            raise ValueError(f"it lists {strange!r}")
+        return str(document["commit"]), files
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{out / MANIFEST}: cannot be read ({error}); remove {out} and get it again") from error
 
 

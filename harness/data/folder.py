@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from harness.data._gaze_table import GazeTable, read_gaze_table
-from harness.data._recordings import Gaze, GazeReader, Recordings, Stimulus, numbered, pixels
+from harness.data._pixels import pixels
+from harness.data._recordings import Gaze, GazeReader, Recordings, Stimulus, numbered
 from harness.data._root import first_file, leaves_folder
 from harness.data.dataset import dataset, source_of
 from harness.data.source import OWN, Source
@@ -82,6 +83,7 @@ class Folder(GazeReader):
             gaze=lambda index: self._gaze(table, codes, rows[order[index]]),
             observers=labels,
             splits=[splits[i] for i in order] if splits is not None else None,
+            folders=(folder,),
         )
 
     def _gaze(self, table: GazeTable, codes: NDArray[np.int32], every: NDArray[np.int64]) -> Gaze:

@@ -13,6 +13,7 @@ from harness._parameters import class_of, parameters_of, signature_of
 from harness.data.dataset import Dataset, DatasetReader, Split
 from harness.data.images import check_image
 from harness.errors import DataError, SalprobeError
+from harness.paths import expanded
 from harness.types import Points, Size
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def columns(
     """See `Dataset.from_fixations`."""
     files, facts, gaze = [], [], []
     for index, (file, given) in enumerate(images):
-        path = Path(file).expanduser().absolute()
+        path = expanded(file).absolute()
         files.append(path)
         facts.append(check_image(path, index + 1))
         gaze.append(_points(given, facts[-1].size, path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,9 +12,13 @@ from itertools import chain, count
 from pathlib import Path
 
 from harness.errors import DataError
+from harness.shown import shown
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 """What counts as an image where a folder or a glob is given; a file that is named itself is tried whatever its name."""
+
+LONGEST = 200
+"""Bytes of a name: disks take 255, and endings and temporary files need some."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,6 @@ def find_images(places: Sequence[str], leave_out: Path) -> list[ImageFile]:
         for path, below in _images_of(place, leave_out.resolve()):
             found.setdefault(path.absolute(), below)
     return [ImageFile(path, name) for path, name in zip(found, _names(found), strict=True)]
-
-
-def shown(path: Path | str) -> str:
-    """A path that can be printed anywhere: what is not printable or no text at all is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
 
 
 def _images_of(place: str, leave_out: Path) -> Iterator[tuple[Path, Path]]:
@@ -91,7 +91,16 @@ def _names(found: dict[Path, Path]) -> list[str]:
         wanted |= {path: path.relative_to(common).with_suffix("") for path in twins}
     wanted |= {path: Path(f"{wanted[path]}{path.suffix}") for path in _twins(wanted)}
     taken: set[str] = set()
-    return [_free(wanted[path].as_posix(), taken) for path in found]
+    return [_free(_short(wanted[path]).as_posix(), taken) for path in found]
+
+
+def _short(name: Path) -> Path:
+    """The name, its end replaced by a digest of it where what is added to it would make it too long for a disk."""
+    whole = os.fsencode(name.name)
+    if len(whole) <= LONGEST:
+        return name
+    kept = os.fsdecode(whole[: LONGEST - 13]).rstrip("".join(map(chr, range(0xDC80, 0xDD00))))
+    return name.with_name(f"{kept}-{hashlib.sha256(whole).hexdigest()[:12]}")
 
 
 def _free(name: str, taken: set[str]) -> str:

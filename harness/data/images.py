@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import stat
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -23,11 +24,14 @@ from harness.types import Size
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
+    from numpy.typing import NDArray
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 """The formats that are tried: Pillow knows others, some of which run programs."""
 MAX_PIXELS = 64_000_000
 """A larger image is refused before it is decoded: a stimulus is a few megapixels, a decompression bomb is not."""
+MAX_FILE_BYTES = 8 * MAX_PIXELS
+"""A larger file is not read: so much is an uncompressed image of MAX_PIXELS, 16 bits a channel."""
 _LAST_BYTES = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _TAIL = 1024
 
@@ -73,11 +77,26 @@ def check_image(path: Path, id: int | str) -> ImageFacts:
 
 
 def read_bytes(path: Path, id: int | str) -> bytes:
-    """The file as it is; raises BadImageError where it cannot be read."""
+    """The file as it is; raises BadImageError where it cannot be read, or is too large to be an image."""
     try:
+        return file_bytes(path)
+    except DataError as error:
+        raise BadImageError(id, str(path), str(error)) from error
+
+
+def file_bytes(path: Path) -> bytes:
+    """The bytes of a regular file of at most MAX_FILE_BYTES; raises DataError, whose words leave the name out."""
+    try:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise DataError("cannot be read: Is a directory" if path.is_dir() else "cannot be read: no regular file")
+        if facts.st_size > MAX_FILE_BYTES:
+            raise DataError(f"{facts.st_size:,} bytes are more than the {MAX_FILE_BYTES:,} that are read")
         return path.read_bytes()
     except OSError as error:
-        raise BadImageError(id, str(path), f"cannot be read: {error.strerror}") from error
+        raise DataError(f"cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a name that no file system has
+        raise DataError(f"cannot be read: {error}") from error
 
 
 def read_image(path: Path, id: int | str) -> UInt8[Tensor, "3 h w"]:
@@ -93,24 +112,42 @@ def resize_image(image: UInt8[Tensor, "3 h w"], size: Size) -> UInt8[Tensor, "3 
     return resized
 
 
-def _open(data: bytes, path: Path, id: int | str) -> Image.Image:
+def open_image(data: bytes, formats: Sequence[str] = FORMATS) -> Image.Image:
+    """A picture of at most MAX_PIXELS, not decoded yet; raises DataError, whose words leave the file's name out."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            warnings.simplefilter("ignore")  # of Pillow's own limit, which is another, and of damage
+            image = Image.open(io.BytesIO(data), formats=list(formats))
     except UnidentifiedImageError as error:  # its own words name an object in memory
-        raise BadImageError(id, str(path), f"not a readable image ({', '.join(FORMATS)})") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadImageError(id, str(path), f"not a readable image ({', '.join(FORMATS)}): {error}") from error
+        raise DataError(f"not a readable image ({', '.join(formats)})") from error
+    except Image.DecompressionBombError as error:  # Pillow's own limit, higher than ours
+        raise DataError(f"more than {MAX_PIXELS:,} pixels ({error}); shrink it") from error
+    except Exception as error:  # what a damaged file raises depends on where the damage is
+        raise DataError(f"not a readable image ({', '.join(formats)}): {error}") from error
     if image.width * image.height > MAX_PIXELS:
-        reason = f"{image.height}x{image.width} is more than {MAX_PIXELS:,} pixels; shrink it"
-        raise BadImageError(id, str(path), reason)
+        raise DataError(f"{image.height}x{image.width} is more than {MAX_PIXELS:,} pixels; shrink it")
     return image
+
+
+def decoded(image: Image.Image, mode: str | None = None) -> NDArray[Any]:
+    """An opened picture's pixels, as they are or in that mode; raises DataError for a damaged one."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return np.array(image if mode in (None, image.mode) else image.convert(mode))
+    except Exception as error:  # what a damaged file raises depends on where the damage is
+        raise DataError(f"truncated or damaged, cannot be decoded: {error}") from error
+
+
+def _open(data: bytes, path: Path, id: int | str) -> Image.Image:
+    try:
+        return open_image(data)
+    except DataError as error:
+        raise BadImageError(id, str(path), str(error)) from error
 
 
 def _decode(image: Image.Image, path: Path, id: int | str) -> Tensor:
     try:
-        pixels = np.array(image if image.mode == "RGB" else image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise BadImageError(id, str(path), f"truncated or damaged, cannot be decoded: {error}") from error
-    return torch.from_numpy(pixels).permute(2, 0, 1)
+        return torch.from_numpy(decoded(image, "RGB")).permute(2, 0, 1)
+    except DataError as error:
+        raise BadImageError(id, str(path), str(error)) from error

@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from harness.data._recordings import Gaze, GazeReader, Recordings, Stimulus, numbered, pixels
+from harness.data._pixels import pixels
+from harness.data._recordings import Gaze, GazeReader, Recordings, Stimulus, numbered
 from harness.data._root import first_file
 from harness.data.dataset import Dataset, Split, dataset
 from harness.data.source import Source
@@ -55,9 +57,12 @@ class Pysaliency(GazeReader):
 
     def recordings(self, root: Path) -> Recordings:
         """From the two files."""
-        return recordings_of(
-            _read(first_file(root, (self.stimuli,), "stimuli")), _read(first_file(root, (self.fixations,), "fixations"))
+        stimuli, fixations = (
+            first_file(root, (self.stimuli,), "stimuli"),
+            first_file(root, (self.fixations,), "fixations"),
         )
+        found = recordings_of(_read(stimuli), _read(fixations))
+        return replace(found, folders=(cache_folder("datasets"),))
 
 
 def dataset_of(

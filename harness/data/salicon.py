@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from harness.data._gaze_columns import GazeColumns
 from harness.data._gaze_source import GazeSource, find_gaze
 from harness.data._observer_choice import ObserverChoice, only_chosen
 from harness.data._released import MAP_FOLDERS, read_released, released_maps
-from harness.data._root import existing_root
+from harness.data._root import Links, existing_root, stray_link, stray_words
 from harness.data.dataset import Dataset, DatasetReader, Skipped, Split, dataset, source_of
 from harness.data.images import BadImageError, ImageFacts, check_image, refuse_bad
 from harness.data.source import OWN, Source
@@ -83,6 +83,8 @@ class Salicon(DatasetReader):
     """{only: [...]} or {without: [...]}, by worker_id or by number."""
     on_bad: Literal["error", "skip"] = "error"
     """Whether an image that cannot be used ends the run, or is left out and reported."""
+    links: Links = "inside"
+    """Whether images may be links to files anywhere. Folders of images may always be links."""
     title: str | None = None
     """What tables call the dataset, for gaze in this layout that is not SALICON's."""
     cite: str | None = None
@@ -115,7 +117,8 @@ class Salicon(DatasetReader):
         source = self._gaze(split)
         root, file, gaze = existing_root(self.root), source.path, source.columns(Silent())
         maps = self._maps(root, split)
-        results = list(_stimuli(root, file, split, gaze, maps))
+        within = _places(root, split) if self.links == "inside" else ()
+        results = list(_stimuli(root, file, split, gaze, maps, within))
         good = [result for result in results if isinstance(result, _Stimulus)]
         bad = [result for result in results if isinstance(result, BadImageError)] + _strays(gaze, file)
         refuse_bad(bad, self.on_bad)
@@ -139,11 +142,16 @@ class Salicon(DatasetReader):
 
 
 def _stimuli(
-    root: Path, file: Path, split: Split, gaze: GazeColumns, maps: Mapping[str, Path] | None
+    root: Path,
+    file: Path,
+    split: Split,
+    gaze: GazeColumns,
+    maps: Mapping[str, Path] | None,
+    within: Collection[Path],
 ) -> Iterator[_Stimulus | BadImageError]:
     """Every image of the file by ascending id, usable or not."""
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        checks = pool.map(lambda image: _find_and_check(root, file, split, image), gaze.images)
+        checks = pool.map(lambda image: _find_and_check(root, file, split, image, within), gaze.images)
         for index, (image, checked) in enumerate(zip(gaze.images, checks, strict=True)):
             if isinstance(checked, BadImageError):
                 yield checked
@@ -151,19 +159,21 @@ def _stimuli(
             path, facts = checked
             try:
                 gaze.points(index, facts.size)
-                yield _Stimulus(index, path, facts, _map(maps, image["id"], path, facts.size))
+                yield _Stimulus(index, path, facts, _map(maps, image["id"], path, facts.size, within))
             except BadGazeError as error:
                 yield BadImageError(image["id"], str(file), f"({path.name}) {error}")
             except BadImageError as error:
                 yield error
 
 
-def _map(maps: Mapping[str, Path] | None, id: int, image: Path, size: Size) -> Path | None:
+def _map(maps: Mapping[str, Path] | None, id: int, image: Path, size: Size, within: Collection[Path]) -> Path | None:
     """The image's released map, whole and of its size; raises BadImageError."""
     if maps is None:
         return None
     if image.stem not in maps:
         raise BadImageError(id, str(image), "has no released map")
+    if within and (target := stray_link(maps[image.stem], within)):
+        raise BadImageError(id, str(maps[image.stem]), stray_words(target))
     read_released(maps[image.stem], id, size)
     return maps[image.stem]
 
@@ -173,7 +183,14 @@ def find_image(root: Path, split: Split, name: str) -> Path | None:
     return next((path for folder in FOLDERS[split] if (path := root / folder / name).is_file()), None)
 
 
-def _find_and_check(root: Path, file: Path, split: Split, image: Record) -> tuple[Path, ImageFacts] | BadImageError:
+def _places(root: Path, split: Split) -> tuple[Path, ...]:
+    """The real folders that images and their maps may lie in."""
+    return tuple({(root / folder).resolve() for folder in (*FOLDERS[split], *MAP_FOLDERS[split])})
+
+
+def _find_and_check(
+    root: Path, file: Path, split: Split, image: Record, within: Collection[Path]
+) -> tuple[Path, ImageFacts] | BadImageError:
     name, id = image["file_name"], image["id"]
     try:
         path = find_image(root, split, name)
@@ -186,6 +203,8 @@ def _find_and_check(root: Path, file: Path, split: Split, image: Record) -> tupl
         facts = check_image(path, id)
     except BadImageError as error:
         return error
+    if within and (target := stray_link(path, within)):
+        return BadImageError(id, str(path), stray_words(target))
     stated = (image.get("height", facts.size[0]), image.get("width", facts.size[1]))
     if stated != facts.size:
         sizes = f"{facts.size[0]}x{facts.size[1]} (height x width), but {file.name} says {stated[0]}x{stated[1]}"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.data._gaze_mat import image_id
 from harness.data._recordings import Stimulus
-from harness.data._root import existing_root
+from harness.data._root import Links, existing_root, stray_link, stray_words
 from harness.data.image_files import SUFFIXES
 from harness.errors import DataError
 
@@ -34,13 +34,16 @@ class TestImages:
     """Listed files that are not there, where the list is of SALICON's own images."""
 
 
-def find_test_images(root: str | None, info: str | None = None) -> TestImages:
+def find_test_images(root: str | None, info: str | None = None, links: Links = "inside") -> TestImages:
     """The test images below `root`, `info` being their list where it is not found by its name.
 
-    Raises DataError saying where it looked, for an image without an id, and for an id that two files have.
+    Raises DataError saying where it looked, for an image without an id, for an id that two files have, and for a link
+    out of the folders of images unless `links` are allowed anywhere.
     """
     folder = existing_root(root)
     files = _files(folder)
+    if links == "inside":
+        _refuse_strays(files, folder)
     listed = _listed(folder, info)
     found: dict[int, Stimulus] = {}
     for file in files:
@@ -64,6 +67,13 @@ def _files(root: Path) -> list[Path]:
     raise DataError(f"{root}: no test images; looked in {own} and for {PREFIX}*.jpg in images/ and the folder itself")
 
 
+def _refuse_strays(files: Sequence[Path], root: Path) -> None:
+    within = {(root / place).resolve() for place in (*FOLDERS, *AMONG_OTHERS)}
+    for file in files:
+        if target := stray_link(file, within):
+            raise DataError(f"{file}: {stray_words(target)}")
+
+
 def _images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
@@ -81,7 +91,7 @@ def _listed(root: Path, info: str | None) -> Mapping[str, int]:
     try:
         images = json.loads(file.read_text(encoding="utf-8-sig"))["images"]
         return {str(image["file_name"]): int(image["id"]) for image in images}
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         raise DataError(
             f"{file}: is no list of images ({type(error).__name__}: {error}); in COCO's it is "
             '{"images": [{"id": ..., "file_name": ...}, ...]}'

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from harness.data.images import MAX_PIXELS
+from harness._array_files import read_npy
+from harness.data.images import MAX_PIXELS, decoded, open_image
 from harness.errors import DataError
 
 if TYPE_CHECKING:
@@ -26,56 +25,44 @@ def decode_map(content: bytes, suffix: str, where: str) -> NDArray[np.float64]:
     """The map (height, width) in those bytes; raises DataError naming `where` for anything but one plane of numbers."""
     read = _image if suffix in IMAGES else _array
     try:
-        plane = read(content, where)
-    except DataError:
-        raise
-    except UnidentifiedImageError as error:
-        raise DataError(f"{where}: not a PNG, TIFF or JPEG that Pillow can read; save the map as .npy") from error
-    except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError) as error:
+        plane = read(content)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
+    except Exception as error:  # what a damaged file raises depends on where the damage is
         raise DataError(f"{where}: not a readable {suffix} file: {error}") from error
-    return np.ascontiguousarray(_checked(plane, where), dtype=np.float64)
+    return np.ascontiguousarray(plane, dtype=np.float64)
 
 
-def _array(content: bytes, where: str) -> NDArray[Any]:
-    # np.load would take a file that is not .npy for a pickle and advise to allow it
-    return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-
-
-def _checked(plane: NDArray[Any], where: str) -> NDArray[Any]:
-    if plane.dtype.kind not in "buif":
-        raise DataError(f"{where}: holds {plane.dtype}; a map is real numbers")
+def _array(content: bytes) -> NDArray[Any]:
+    plane = read_npy(content, MAX_PIXELS)
     if plane.ndim != 2 or plane.size == 0:
-        raise DataError(f"{where}: has the shape {plane.shape}; a map is (height, width)")
-    if plane.size > MAX_PIXELS:
-        raise DataError(f"{where}: {plane.shape[0]}x{plane.shape[1]} is more than {MAX_PIXELS:,} pixels; shrink it")
+        raise DataError(f"has the shape {plane.shape}; a map is (height, width)")
     return plane
 
 
-def _image(content: bytes, where: str) -> NDArray[Any]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        image = Image.open(io.BytesIO(content), formats=("PNG", "TIFF", "JPEG"))
-    if image.width * image.height > MAX_PIXELS:
-        raise DataError(f"{where}: {image.height}x{image.width} is more than {MAX_PIXELS:,} pixels; shrink it")
-    if getattr(image, "n_frames", 1) > 1:
-        raise DataError(f"{where}: holds {getattr(image, 'n_frames', 1)} pages; a map is one")
+def _image(content: bytes) -> NDArray[Any]:
+    try:
+        image = open_image(content, ("PNG", "TIFF", "JPEG"))
+    except DataError as error:
+        raise DataError(f"{error}; if it is a whole map, save it as .npy") from error
+    pages = getattr(image, "n_frames", 1)
+    if pages > 1:
+        raise DataError(f"holds {pages} pages; a map is one")
     if image.format == "PNG" and content[_PNG_DEPTH] == 16 and content[_PNG_COLOUR] != 0:
-        raise DataError(f"{where}: colour of 16 bits a channel; save the map as 16 bit grey")
-    if image.mode in _GREY:
-        return np.asarray(image)
-    return _one_plane(image, where)
+        raise DataError("colour of 16 bits a channel; save the map as 16 bit grey")
+    return decoded(image) if image.mode in _GREY else _one_plane(image)
 
 
-def _one_plane(image: Image.Image, where: str) -> NDArray[Any]:
+def _one_plane(image: Image.Image) -> NDArray[Any]:
     """A colour image's channel where all are equal: a heat map in false colours is no saliency map."""
-    if image.mode == "P":
-        image = image.convert("RGBA")
-    if image.mode not in ("LA", "RGB", "RGBA"):
-        raise DataError(f"{where}: is an image of mode {image.mode}; save the map as grey")
-    pixels = np.asarray(image)
-    colours = 1 if image.mode == "LA" else 3
+    mode = "RGBA" if image.mode == "P" else image.mode
+    if mode not in ("LA", "RGB", "RGBA"):
+        raise DataError(f"is an image of mode {mode}; save the map as grey")
+    pixels = decoded(image, mode)
+    colours = 1 if mode == "LA" else 3
     if (pixels[..., colours:] < 255).any():
-        raise DataError(f"{where}: has transparent pixels; save the map as grey without an alpha channel")
+        raise DataError("has transparent pixels; save the map as grey without an alpha channel")
     if (pixels[..., :colours] != pixels[..., :1]).any():
-        raise DataError(f"{where}: is a colour image, its channels differ; save the map itself as grey, not a heat map")
-    return pixels[..., 0]
+        raise DataError("is a colour image, its channels differ; save the map itself as grey, not a heat map")
+    plane: NDArray[Any] = pixels[..., 0]
+    return plane

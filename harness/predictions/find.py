@@ -14,6 +14,7 @@ from harness.errors import DataError
 from harness.predictions.decode import ARRAYS, IMAGES
 from harness.predictions.salicon_json import read_results
 from harness.predictions.stored import FileMap, StoredMap, archived_maps
+from harness.shown import shown
 
 Named = dict[str, list[StoredMap]]
 ARCHIVES = (".npz", ".zip")
@@ -36,7 +37,7 @@ def find_maps(predictions: Path, dataset: Dataset) -> Found:
     """Match a folder, an archive or a SALICON results .json with the images; raises DataError for an ambiguous name.
 
     A file named by its id counts only if no other stimulus has that stem. Names are compared in Unicode's composed
-    form, because some file systems decompose them.
+    form, because some file systems decompose them, and escaped where they are no text.
     """
     if predictions.suffix.lower() == ".json" and predictions.is_file():
         by_id = read_results(predictions)
@@ -56,7 +57,7 @@ def find_maps(predictions: Path, dataset: Dataset) -> Found:
 
 def _found(maps: Mapping[int, StoredMap], dataset: Dataset, total: int) -> Found:
     files = zip(map(int, dataset.ids), dataset.files, strict=True)
-    missing = [(id_, file.name) for id_, file in files if id_ not in maps]
+    missing = [(id_, shown(file.name)) for id_, file in files if id_ not in maps]
     return Found(maps, missing, total - len(maps))
 
 
@@ -100,4 +101,4 @@ def _names(stored: Iterable[tuple[str, StoredMap]]) -> Named:
 
 
 def _normal(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
+    return unicodedata.normalize("NFC", shown(name))

@@ -52,7 +52,7 @@ class ResultMap(StoredMap):
     def _rows(self, rows: list[Any]) -> NDArray[np.float64]:
         try:
             plane = np.array(rows, dtype=np.float64)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise DataError(f"{self.where}: saliency_map is not rows of numbers: {error}") from error
         if plane.ndim != 2 or plane.size == 0:
             raise DataError(f"{self.where}: saliency_map has the shape {plane.shape}; a map is (height, width)")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from harness.data.images import MAX_PIXELS
+from harness._array_files import open_archive, read_member
+from harness.data.images import MAX_PIXELS, file_bytes
 from harness.errors import DataError
 from harness.predictions.decode import IMAGES, decode_map
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LARGEST_MEMBER = 8 * MAX_PIXELS + 16_384
-_BROKEN_ZIP = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class StoredMap(ABC):
@@ -48,9 +47,9 @@ class FileMap(StoredMap):
     def read(self) -> NDArray[np.float64]:
         """Read and decode the file."""
         try:
-            content = self.path.read_bytes()
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be read: {error.strerror}") from error
+            content = file_bytes(self.path)
+        except DataError as error:
+            raise DataError(f"{self.path}: {error}") from error
         return decode_map(content, self.path.suffix.lower(), self.where)
 
 
@@ -75,11 +74,9 @@ class ArchivedMap(StoredMap):
     def read(self) -> NDArray[np.float64]:
         """Decompress and decode the member."""
         try:
-            if self.archive.getinfo(self.member).file_size > _LARGEST_MEMBER:
-                raise DataError(f"{self.where}: is more than {MAX_PIXELS:,} pixels")
-            content = self.archive.read(self.member)
-        except _BROKEN_ZIP as error:
-            raise DataError(f"{self.where}: cannot be read: {error}") from error
+            content = read_member(self.archive, self.member, _LARGEST_MEMBER)
+        except DataError as error:
+            raise DataError(f"{self.where}: {error}") from error
         return decode_map(content, PurePosixPath(self.member).suffix.lower(), self.where)
 
 
@@ -87,9 +84,12 @@ def archived_maps(path: Path) -> list[ArchivedMap]:
     """Every map of an .npz (arrays) or .zip (images or arrays); raises DataError for a file that is none."""
     suffixes = (".npy",) if path.suffix.lower() == ".npz" else (*IMAGES, ".npy")
     try:
-        archive = zipfile.ZipFile(path)
-    except _BROKEN_ZIP as error:
-        raise DataError(f"{path}: not a readable {path.suffix} file: {error}") from error
-    members = [PurePosixPath(member) for member in archive.namelist()]
-    maps = [m for m in members if m.suffix.lower() in suffixes and not m.name.startswith("._")]  # as macOS adds
-    return [ArchivedMap(path, archive, str(member)) for member in maps]
+        archive = open_archive(path)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    members = [(member, PurePosixPath(member)) for member in archive.namelist()]
+    return [
+        ArchivedMap(path, archive, member)
+        for member, place in members
+        if place.suffix.lower() in suffixes and not place.name.startswith("._")  # as macOS adds
+    ]

@@ -17,6 +17,7 @@ from PIL import Image
 
 from harness.errors import DataError, ResultsError
 from harness.predictions.salicon_json import result_entry
+from harness.shown import shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,7 +91,7 @@ class _Archive(_OneForAll):
         self.archive = zipfile.ZipFile(self.file, "w")
 
     def add(self, name: str, image_id: int, plane: NDArray[np.float32]) -> None:
-        self.archive.writestr(f"{name}.{self.suffix}", self.encode(plane))
+        self.archive.writestr(f"{shown(name)}.{self.suffix}", self.encode(plane))
 
     def finish(self) -> None:
         self.archive.close()

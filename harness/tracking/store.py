@@ -13,6 +13,8 @@ from harness.errors import TrackingError
 SQLITE = "sqlite:///"
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
 
+LOOPBACK = "127.0.0.1"
+
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
@@ -70,7 +72,7 @@ def make_store(uri: str) -> None:
             os.link(made, path)
 
 
-def ui_command(out: Path, port: int, host: str = "127.0.0.1") -> list[str]:
+def ui_command(out: Path, port: int, host: str = LOOPBACK) -> list[str]:
     """The command that serves the store of `out`; raises TrackingError where there is none or it is a server already.
 
     Run it with `ui_environment()`.

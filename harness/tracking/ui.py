@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import ipaddress
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import TrackingError
 from harness.tracking.matrices import StoredMatrix, stored_matrices
-from harness.tracking.store import is_server, store_uri, ui_command, ui_environment
+from harness.tracking.store import LOOPBACK, is_server, store_uri, ui_command, ui_environment
 from harness.tracking.views import search_link, view_link
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+OPEN = (
+    "warning: on {host} everybody who reaches this machine can read, change and delete the runs: MLflow asks for no "
+    "password; an SSH tunnel to the default, ssh -L 5000:127.0.0.1:5000 THIS_MACHINE, shows them to you alone"
+)
 
-def start_ui(out: Path, port: int, console: Console) -> int:
+
+def start_ui(out: Path, port: int, console: Console, host: str = LOOPBACK) -> int:
     """Print a link for every matrix, then serve the store in the foreground until it is stopped; the exit code.
 
+    On another `host` than this machine's own it says who can get at the store then.
     Where MLFLOW_TRACKING_URI names a server the links go there and nothing is served. Raises TrackingError where there
     is no store.
     """
@@ -25,14 +32,30 @@ def start_ui(out: Path, port: int, console: Console) -> int:
     if is_server(uri):
         show_links(uri, uri, console)
         return 0
-    base = f"http://127.0.0.1:{port}"
-    command = ui_command(out, port)
+    base = f"http://{address(host)}:{port}"
+    command = ui_command(out, port, host)
+    if not is_loopback(host):
+        console.print(OPEN.format(host=host), style="yellow", highlight=False, soft_wrap=True)
     show_links(uri, base, console)
     console.print(f"MLflow UI on {base} (stop it with Ctrl-C)", highlight=False, soft_wrap=True)
     try:
         return subprocess.call(command, env=ui_environment())
     except KeyboardInterrupt:
         return 0
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine gets in there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def address(host: str) -> str:
+    """The host as it stands in a link; one that means every address is this machine for those who sit at it."""
+    named = {"0.0.0.0": LOOPBACK, "::": LOOPBACK}.get(host, host)  # noqa: S104 - compared with, not bound to
+    return f"[{named}]" if ":" in named else named
 
 
 def show_links(uri: str, base: str, console: Console) -> None:

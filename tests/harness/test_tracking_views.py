@@ -21,7 +21,7 @@ from harness.tracking.later import track_folders
 from harness.tracking.matrices import stored_matrices
 from harness.tracking.record import ALPHA_PATH, alpha_path
 from harness.tracking.store import store_uri
-from harness.tracking.ui import show_links, start_ui
+from harness.tracking.ui import OPEN, address, is_loopback, show_links, start_ui
 from harness.tracking.views import DEFLATED, OURS, SECTIONS, TAG, MatrixView, matrix_filter, search_link, view_link
 from tests.harness.small_run import FAILED, Told
 from tests.harness.test_tracking import client, finished, free_port, record, runs, track
@@ -131,3 +131,29 @@ def test_a_server_gets_links_and_nothing_is_started(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     with pytest.raises(TrackingError, match="cannot be read"):  # it is away: said, not waited for
         start_ui(tmp_path, 5000, Console(file=StringIO()))
+
+
+@pytest.mark.parametrize(
+    ("host", "private", "link"),
+    [
+        ("127.0.0.1", True, "127.0.0.1"),
+        ("::1", True, "[::1]"),
+        ("localhost", True, "localhost"),
+        ("0.0.0.0", False, "127.0.0.1"),
+        ("192.168.0.7", False, "192.168.0.7"),
+        ("lab.example.org", False, "lab.example.org"),
+    ],
+)
+def test_a_host_that_others_reach_is_warned_of(
+    host: str, private: bool, link: str, mlflow_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (is_loopback(host), address(host)) == (private, link)
+    run = record(mlflow_store)
+    track(run, finished(run))
+    started: list[list[str]] = []
+    monkeypatch.setattr("harness.tracking.ui.subprocess.call", lambda command, env: started.append(command) or 0)
+    said = StringIO()
+    assert start_ui(mlflow_store, 5000, Console(file=said, width=400), host) == 0
+    assert (OPEN.format(host=host) in said.getvalue()) is not private
+    assert f"http://{link}:5000" in said.getvalue()
+    assert started[0][started[0].index("--host") + 1] == host

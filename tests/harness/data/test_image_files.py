@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.data.image_files import ImageFile, _names, find_images, shown
+from harness.data.image_files import ImageFile, _names, find_images
 from harness.errors import DataError
+from harness.shown import shown
 
 
 def touch(root: Path, *files: str) -> None:
