@@ -11,12 +11,17 @@ import pandas as pd
 ROOT = Path(__file__).parent.parent
 
 
+def table_below(heading: str) -> list[list[str]]:
+    """The rows of the table in a section of the README."""
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition(heading)[2].partition("\n## ")[0]
+    return [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")][2:]
+
+
 def test_the_results_table_is_the_published_leaderboard() -> None:
     published = pd.read_csv(ROOT / "reports/published/osie/leaderboard.csv").fillna(
         {"weights": "none", "layers": "none"}
     )
-    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Results")[2].partition("\n## ")[0]
-    lines = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")][2:]
+    lines = table_below("## Results")
     assert len(lines) > 8
     for weights, layers, probe, cc, share, auc, sauc, nss, ig in lines:
         named = (published.weights == weights) & (published.layers == layers) & (published.probe == probe)
@@ -29,10 +34,7 @@ def test_the_results_table_is_the_published_leaderboard() -> None:
 def test_the_original_studys_table_is_the_published_leaderboard() -> None:
     published = pd.read_csv(ROOT / "reports/published/original/leaderboard.csv")
     rows = published[published.weights != "random"].set_index("probe")
-    section = (
-        (ROOT / "README.md").read_text(encoding="utf-8").partition("## The original study")[2].partition("\n## ")[0]
-    )
-    lines = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")][2:]
+    lines = table_below("## The original study")
     assert [line[0] for line in lines] == ["centre", "pooled-sgd-sigmoid-mse", "pooled-ridge", "ridge", "observers"]
     for probe, cc, auc, auc_map, mse in lines:
         row = rows.loc[probe]
