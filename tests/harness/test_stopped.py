@@ -120,7 +120,8 @@ def test_a_second_interrupt_ends_it_at_once(nursery: Nursery, folder: Path, monk
 
 def test_two_processes_stop_and_go_on_together(nursery: Nursery, folder: Path) -> None:
     """In the first pass, where each goes its own way, and in one in which they wait for each other at every step."""
-    recipe, out = write_recipe(folder), folder / "two"
+    few = ["ridge", {"name": "sgd", "epochs": 2, "images_per_step": 3, "layers": ["1"]}, "centre"]
+    recipe, out = write_recipe(folder / "pair", backbones=[{"name": "own_net"}], probes=few), folder / "two"
     arguments = ["run", recipe, "--out", str(out), "--no-track"]
     for turn, words in enumerate(("on the host\ntraining: 5 images", "training, pass 2")):
         child = nursery.start(arguments, folder / f"two{turn}.txt", processes=2, SALPROBE_TEST_NAP="0.3")
