@@ -77,7 +77,7 @@ def _read_csv(file: Path, separator: str) -> pd.DataFrame:
     names = pd.read_csv(file, sep=separator, nrows=0, **bytes_are_kept).columns
     texts = [name for name in names if _plain(name) in _TEXTS]
     empty = {name: [""] if name in texts else _NO_NUMBER for name in names}
-    return pd.read_csv(
+    frame: pd.DataFrame = pd.read_csv(
         file,
         sep=separator,
         dtype=dict.fromkeys(texts, object),  # str of pandas holds UTF-8 alone
@@ -85,6 +85,7 @@ def _read_csv(file: Path, separator: str) -> pd.DataFrame:
         na_values=empty,
         **bytes_are_kept,
     )
+    return frame
 
 
 def _plain(name: object) -> str:

@@ -6,7 +6,7 @@ Each .mat has `fixLocs`, 1 at every pixel that somebody fixated: the release doe
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -81,7 +81,7 @@ def _gaze(file: Path) -> Gaze:
 
 def nonzero(plane: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """np.nonzero of a plane (height, width) that MATLAB stored column by column, 20 times faster."""
-    stored = "F" if plane.flags.f_contiguous else "C"
+    stored: Literal["C", "F"] = "F" if plane.flags.f_contiguous else "C"
     row, col = np.unravel_index(np.flatnonzero(plane.ravel(order=stored) != 0), plane.shape, order=stored)
     order = np.lexsort((col, row))
     return row[order], col[order]
