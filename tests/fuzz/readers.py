@@ -83,10 +83,8 @@ def _image(content: bytes, folder: Path) -> None:
 
 
 def _archive(content: bytes, folder: Path) -> None:
-    for name in ("maps.npz", "maps.zip"):
-        for stored in archived_maps(_file(folder, name, content)):
-            with suppress(DataError):
-                stored.read()
+    for stored in archived_maps(_file(folder, "maps.npz", content)):
+        stored.read()
 
 
 def _results(content: bytes, folder: Path) -> None:

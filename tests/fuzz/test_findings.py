@@ -7,6 +7,7 @@ import json
 import os
 import struct
 import time
+import tracemalloc
 import zipfile
 import zlib
 from pathlib import Path
@@ -221,6 +222,36 @@ def test_a_damaged_lzma_member(tmp_path: Path) -> None:
         if stored.key == "1":
             with pytest.raises(DataError, match="cannot be read"):
                 stored.read()
+
+
+def test_an_archive_that_lies_about_a_members_size_is_not_decompressed(tmp_path: Path) -> None:
+    true, said = 50_000_000, 200
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("1.png", bytes(true))
+    content = (tmp_path / "a.zip").read_bytes().replace(struct.pack("<I", true), struct.pack("<I", said))
+    (tmp_path / "a.zip").write_bytes(content)
+    (stored,) = archived_maps(tmp_path / "a.zip")
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"a\.zip\[1\]: cannot be read: Bad CRC"):
+            stored.read()
+        assert tracemalloc.get_traced_memory()[1] < true / 10
+    finally:
+        tracemalloc.stop()
+
+
+def test_pictures_in_a_zip_have_the_limits_of_all_pictures(tmp_path: Path) -> None:
+    large = zlib.compress(bytes(10))
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", large), (b"IEND", b"")]
+    png = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("../../1.png", png)
+    (stored,) = archived_maps(tmp_path / "a.zip")
+    with pytest.raises(DataError, match=r"a\.zip\[1\]: .*more than 64,000,000 pixels"):
+        stored.read()
 
 
 def test_a_number_no_float_can_hold_in_a_results_file(tmp_path: Path) -> None:

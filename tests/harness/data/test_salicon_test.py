@@ -74,3 +74,22 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
     (tmp_path / "image_info_test2014.json").write_text("[]")
     with pytest.raises(DataError, match="is no list of images"):
         find_test_images(str(tmp_path))
+
+
+@pytest.mark.parametrize("text", ['{"images": [{"file_name": "a.jpg", "id": Infinity}]}', '{"images":' + "[" * 100_000])
+def test_a_hostile_list_of_images_is_no_traceback(tmp_path: Path, text: str) -> None:
+    put(tmp_path, "test/a_1.jpg")
+    (tmp_path / "image_info_test2014.json").write_text(text)
+    with pytest.raises(DataError, match=r"image_info_test2014\.json: is no list of images"):
+        find_test_images(str(tmp_path))
+
+
+def test_a_link_out_of_the_folders_of_images_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "secret.jpg", "data/test/a_1.jpg")
+    (tmp_path / "data/test/b_2.jpg").symlink_to(tmp_path / "secret.jpg")
+    with pytest.raises(DataError, match=r"b_2\.jpg: is a link to .*secret\.jpg, outside"):
+        find_test_images(str(tmp_path / "data"))
+    assert len(find_test_images(str(tmp_path / "data"), links="anywhere").stimuli) == 2
+    (tmp_path / "data/test/b_2.jpg").unlink()
+    (tmp_path / "data/test/b_2.jpg").symlink_to("a_1.jpg")
+    assert len(find_test_images(str(tmp_path / "data")).stimuli) == 2
