@@ -205,15 +205,18 @@ def export_command(
 
 @app.command("predict")
 def predict_command(
-    readout: Annotated[
-        str,
-        typer.Option(
-            "--readout", "-r", help="A results folder, a cell's folder, an MLflow run id, runs:/..., models:/..."
-        ),
-    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the maps.")],
     images: Annotated[
         list[str] | None, typer.Argument(help="Image files, folders (with all below them) or globs.")
+    ] = None,
+    readout: Annotated[
+        str | None,
+        typer.Option(
+            "--readout",
+            "-r",
+            help="A results folder, a cell's folder, an MLflow run id, runs:/..., models:/... "
+            "By default the best linear readout: what the recipe linear left in --results.",
+        ),
     ] = None,
     dataset: Annotated[
         str | None, typer.Option("--dataset", "-d", help="salicon-test with --set root=FOLDER, in place of images.")
@@ -248,7 +251,8 @@ def predict_command(
     wanted = predict_command.wanted_files(
         out, format, overlays=overlays, overwrite=overwrite, dataset=dataset is not None
     )
-    sys.exit(predict_command.predict(readout, cell, asked, wanted, device, results))
+    found = readout or predict_command.best_linear(results)
+    sys.exit(predict_command.predict(found, cell, asked, wanted, device, results))
 
 
 @app.command("doctor")

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 ONE_EACH: dict[str, Formats] = {"npy": ("npy",), "png": ("png",), "both": ("npy", "png")}
 ALL_IN_ONE = ("zip", "salicon-json")
 FORMATS = (*ONE_EACH, *ALL_IN_ONE)
+LINEAR = "linear"
+"""The recipe."""
 FOR_LEADERBOARD = "png,salicon-json"
 
 
@@ -51,6 +53,17 @@ class Asked:
             )
         if self.overrides and self.dataset is None:
             raise RecipeError(f"--set {self.overrides[0]}: sets a parameter of --dataset, which is not there")
+
+
+def best_linear(results: Path) -> str:
+    """Where the packaged recipe of the best linear readout left it; raises ResultsError where it was not run."""
+    folder = results / LINEAR
+    if not folder.is_dir():
+        raise ResultsError(
+            f"no --readout is named, and {folder} is not there: train the best linear readout by "
+            f"`salprobe run {LINEAR} --set dataset.root=FOLDER --out {results}`, or name another readout"
+        )
+    return str(folder)
 
 
 def wanted_files(

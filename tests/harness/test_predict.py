@@ -18,6 +18,7 @@ from harness.find_readout import best, find_cell
 from harness.metric_registry import METRICS
 from harness.plan import make_plan
 from harness.predict import Wanted, images_for, is_odd, predict_images
+from harness.predict_command import best_linear
 from harness.predictions.write import to_grey
 from harness.predictor import Predictor
 from harness.progress import Silent
@@ -228,3 +229,10 @@ def test_a_store_that_is_not_there_is_not_made(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(TrackingError, match="--results names the folder"):
         find_cell("0" * 32, None, tmp_path, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_without_a_readout_it_is_the_best_linear_one(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="salprobe run linear --set dataset"):
+        best_linear(tmp_path)
+    (tmp_path / "linear").mkdir()
+    assert best_linear(tmp_path) == str(tmp_path / "linear")
