@@ -163,10 +163,10 @@ def test_whom_to_cite_for_data_in_a_general_layout() -> None:
 
 def test_results_record_it_and_runs_keep_their_names(tmp_path: Path) -> None:
     dataset = looked(tmp_path, [[0]])
-    recorded = about(dataset, source=Osie.source)["source"]
+    recorded = about(dataset, sources=[Osie.source])["source"]
     assert recorded["citation"].startswith("Xu, Jiang")
     assert set(recorded) == {"citation", "licence", "home"}
-    assert about(dataset, source=None)["source"] is None
+    assert about(dataset, sources=[None])["source"] is None
     json.dumps(recorded)
     asked = load_recipe("osie")
     assert asked.dataset.parameters["cite"] == "osie"

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harness.data._splitting import Splitting
 from harness.data.folder import Folder
 from harness.data.salicon import Salicon
 from harness.predictions import find_maps
@@ -121,7 +122,7 @@ def test_maps_of_such_images_are_predicted_exported_and_scored(finished: Path, t
     plugin = finished.parent.parent / "data" / "mine.py"
     salprobe(*asked, "--out", tmp_path / "maps", "--plugin", plugin)
     root = finished.parent.parent / "data"
-    dataset = Folder(root=str(root), split=None).read("test")
+    dataset = Folder(root=str(root), split=Splitting(test=2)).read("test")
     assert not find_maps(tmp_path / "maps", dataset).unused
 
 
