@@ -11,6 +11,7 @@ from harness.recipe import load_recipe
 from harness.run import run
 from reports.report import write_report
 from tests.harness.hostile_run import READABLE, SCRIPT, folder_recipe
+from tests.plugins import forgotten
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 def test_no_name_becomes_markup(browser: Chrome, tmp_path: Path) -> None:
     recipe = folder_recipe(tmp_path / "data")
-    folder = run(make_plan(load_recipe(str(recipe))), tmp_path / "out", Silent()).folder
+    with forgotten():
+        folder = run(make_plan(load_recipe(str(recipe))), tmp_path / "out", Silent()).folder
     page, *_ = write_report([folder], tmp_path / "report")
     browser.get(page.as_uri())
     browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")

@@ -94,6 +94,8 @@ def results_folder(folder: Path, dataset: str = "osie640 (eye)") -> Path:
         cell_result(NO_BACKBONE, "uniform", (float("nan"), 0.5, 0.0), backbone=NO_BACKBONE, dataset=dataset),
         cell_result("layer9", "pooled", dataset=dataset, status="skipped", error="resnet50 has no layer layer9"),
     ):
+        results.open_cell(result, None)
+        results.close_cell(result)
         results.add(result)
     results.flush()
     return folder
@@ -123,6 +125,8 @@ def tested_folder(folder: Path) -> Path:
     uncertainty = Uncertainty([REGISTRY.get(name) for name in METRICS], "digest")
     uncertainty.add(ended)
     for result in ended:
+        results.open_cell(result, None)
+        results.close_cell(result)
         results.add(result)
     results.flush()
     results.write_pairs(uncertainty.pairs("cc"))
@@ -145,6 +149,7 @@ def matrix_folder(folder: Path, *, first: str = "stem") -> Path:
     for result in ended:
         own = results.open_cell(result, None)
         (own / "readout.json").write_text(json.dumps({"info": result.info}))
+        results.close_cell(result)
         results.add(result)
     results.flush()
     results.write_pairs(uncertainty.pairs("cc"))

@@ -85,6 +85,7 @@ def test_a_run_is_scored_against_them(tmp_path: Path) -> None:
     recipe = {
         "name": "released",
         "dataset": {"reader": "salicon", "root": str(tmp_path), "edition": "custom", "points": "mouse"},
+        "allow_overlap": True,
         "probes": ["centre", "observers"],
         "metrics": ["cc", "nss"],
         "grid": 4,
