@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -15,6 +15,7 @@ from harness.density import blur
 from harness.errors import ResultsError
 from harness.files import replace, replacing
 from harness.grid import resize
+from harness.links import linked
 from harness.rounds import Round
 from harness.types import Batch, LayerSpec, Size
 
@@ -97,7 +98,7 @@ class LinearReadout(Readout, kind="linear"):
     """z = bias + sum_l U_l (X_l w_l) + position terms, on the fitting grid; then the link.
 
     Weights are applied on each layer's own grid and only the single-channel maps are resized. "identity" leaves the map
-    linear, another of LINKS makes the readout a generalised linear one.
+    linear, another of `harness.links` makes the readout a generalised linear one.
     """
 
     def __init__(
@@ -228,34 +229,6 @@ PRIOR = "prior"
 def smooth(maps: Float[Tensor, "b h w"], sigma: float) -> Float[Tensor, "b h w"]:
     """Maps blurred by a Gaussian of `sigma` of their own cells, borders reflected; 0: as they are."""
     return blur(maps, sigma) if sigma > 0 else maps
-
-
-def linked(logits: Float[Tensor, "b h w"], link: str) -> Float[Tensor, "b h w"]:
-    """The maps behind a link, one of LINKS."""
-    return LINKS[link](logits)
-
-
-def _exponentiated(logits: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
-    return torch.exp(logits - logits.amax(dim=(1, 2), keepdim=True))
-
-
-def _rectified(logits: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
-    centred = logits - logits.mean(dim=(1, 2), keepdim=True)
-    deviation = centred.square().mean(dim=(1, 2), keepdim=True).sqrt()
-    return (centred / torch.where(deviation > 0, deviation, 1)).clamp(min=0) ** POWER
-
-
-POWER = 1.5
-"""Of the rectified link; chosen on training folds of OSIE, fixed ever since."""
-LINKS: dict[str, Callable[[Tensor], Tensor]] = {
-    "identity": lambda logits: logits,
-    "exp": _exponentiated,
-    "rectified": _rectified,
-    "sigmoid": torch.sigmoid,
-}
-"""Fixed pointwise functions, none falling, between a linear map and the saliency map; each map by itself. identity:
-none. exp: a density up to scale (softmax readouts), maximum 1. rectified: max(0, z-score) ** POWER, because gaze is
-absent from most of an image and dense on little of it. sigmoid: into 0..1."""
 
 
 POSITION = "position"

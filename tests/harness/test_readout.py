@@ -10,12 +10,11 @@ import torch
 
 from harness.errors import ResultsError
 from harness.grid import resize
+from harness.links import POWER, linked
 from harness.readout import (
     POSITION,
-    POWER,
     LinearReadout,
     MapReadout,
-    linked,
     load_readout,
     position_terms,
     save_readout,
