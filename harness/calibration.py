@@ -60,8 +60,8 @@ def calibrate(
 ) -> dict[str, Calibration]:
     """Fit every readout's two numbers on a seeded choice of the training images; adds them to its `info`.
 
-    A readout that raises, takes longer than `limit_s`, or whose map holds no finite optimum, is left out (its IG is then
-    not scored).
+    A readout that raises, takes longer than `limit_s`, or whose map holds no finite optimum, is left out: its IG is not
+    scored.
     """
     rows = calibration_rows(len(stream.dataset), stream.settings.seed)
     pool = Pool(stream.dataset, stream.device)
