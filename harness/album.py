@@ -15,7 +15,7 @@ from PIL import Image
 from harness.data.images import decoded, file_bytes, open_image, read_image
 from harness.density import points_to_grid, sigma_for
 from harness.errors import DataError, ResultsError
-from harness.files import replace, replacing
+from harness.files import make_folder, replace, replacing
 from harness.pictures import PictureRow, contact_sheet, fitted
 from harness.shown import shown
 from harness.small_maps import LONGEST
@@ -122,7 +122,7 @@ class GrowingAlbum(Album):
         return str(self._made[image_id]["file"])
 
     def _make(self, image_id: int, row: int) -> None:
-        self.folder.mkdir(exist_ok=True)
+        make_folder(self.folder)
         file, size = self.dataset.files[row], self.dataset.size(row)
         image = Image.fromarray(read_image(file, image_id).permute(1, 2, 0).numpy())
         _save(fitted(image, min(SIDE, max(image.size))), self.folder / f"{image_id}.jpg", **JPEG)

@@ -22,6 +22,7 @@ from harness.grid import resize
 from harness.ground_truth import Pool
 from harness.readout import Readout
 from harness.stream import Stream
+from harness.time_limit import TimeLimit
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -54,14 +55,18 @@ class Calibration:
         return {"gain": self.gain, "prior_weight": self.prior_weight, "training_images": images}
 
 
-def calibrate(readouts: Mapping[str, Readout], stream: Stream, progress: Progress) -> dict[str, Calibration]:
+def calibrate(
+    readouts: Mapping[str, Readout], stream: Stream, progress: Progress, limit_s: float | None = None
+) -> dict[str, Calibration]:
     """Fit every readout's two numbers on a seeded choice of the training images; adds them to its `info`.
 
-    A readout that raises, or whose map holds no finite optimum, is left out (its IG is then not scored).
+    A readout that raises, takes longer than `limit_s`, or whose map holds no finite optimum, is left out: its IG is not
+    scored.
     """
     rows = calibration_rows(len(stream.dataset), stream.settings.seed)
     pool = Pool(stream.dataset, stream.device)
     samples: dict[str, list[_Sample]] = {key: [] for key in readouts}
+    limits = {key: TimeLimit(limit_s) for key in readouts}
     failed: dict[str, str] = {}
     if not readouts:
         return {}
@@ -70,7 +75,8 @@ def calibrate(readouts: Mapping[str, Readout], stream: Stream, progress: Progres
             raster = _Raster(batch, pool)
             for key in list(samples):
                 try:
-                    samples[key] += raster.samples(readouts[key])
+                    with limits[key]():
+                        samples[key] += raster.samples(readouts[key])
                 except Exception as error:  # the evaluation will meet the same error and report it
                     failed[key] = str(error)
                     del samples[key]

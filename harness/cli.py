@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from harness.data_cli import app as data_app
-from harness.errors import INTERRUPTED, SalprobeError
+from harness.errors import INTERRUPTED, NO_ROOM, ResultsError, SalprobeError
 from harness.overwrite import Overwrite
 from harness.shown import shown_lines
 
@@ -276,6 +276,12 @@ def main() -> None:
         who = f" (process {os.environ['RANK']})" if "RANK" in os.environ else ""
         sys.stderr.write(f"error{who}: {shown_lines(str(error))}\n")
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"error: {where}{error.strerror}; make room there, or write elsewhere\n")
+        sys.exit(ResultsError.exit_code)
     except KeyboardInterrupt as stop:
         sys.stderr.write("interrupted\n")
         sys.exit(getattr(stop, "exit_code", INTERRUPTED))

@@ -14,7 +14,7 @@ from rich.table import Table
 from harness import interrupt
 from harness.allocator import keep_pages
 from harness.distributed import asked_for, is_main, processes, size
-from harness.errors import ProcessesError, TrackingError
+from harness.errors import ProcessesError, TrackingError, UnwritableError
 from harness.export import export_cell
 from harness.folds import Fold, by_fold, pool
 from harness.machine import choose_device, settled, stream_settings
@@ -95,6 +95,9 @@ def _run(plan: Plan, out: Path, overwrite: Overwrite, watching: Sequence[Observe
     except interrupt.Interrupted as stop:
         again = "the same command" + (" without --overwrite all" if overwrite is Overwrite.ALL else "")
         console.print(f"stopped by {stop.name}; {again} goes on from here", style="yellow", highlight=False)
+        raise
+    except UnwritableError:
+        console.print("what is finished is kept: with room the same command goes on from there", highlight=False)
         raise
     failed = outcome.counts["failed"] > 0
     return _show(outcome.folder, out, tracker, console, failed=failed, reused=outcome.reused)

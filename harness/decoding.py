@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
+import signal
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -53,20 +55,49 @@ class Decoder:
 
     def batches(self, plan: Sequence[Sequence[Place]]) -> Iterator[Decoded]:
         """The batches of a pass in their order, pixels on the device; images that cannot be used come back as `bad`."""
-        loader = DataLoader(
-            _Images(self.dataset, self.targets, encoded=self.on_gpu),
-            batch_sampler=plan,  # type: ignore[arg-type]
-            num_workers=min(self.workers, len(plan)),
-            collate_fn=_collate,
-            pin_memory=self.device.type == "cuda",
-            prefetch_factor=PREFETCHED if min(self.workers, len(plan)) else None,
-            worker_init_fn=_start_worker,
-        )
-        for loaded in loader:
+        for loaded in self._loaded(plan):
             if isinstance(loaded.pixels, Tensor):
                 yield loaded._replace(pixels=loaded.pixels.to(self.device, non_blocking=True))
             else:
                 yield self._decoded_here(loaded)
+
+    def _loaded(self, plan: Sequence[Sequence[Place]]) -> Iterator[Decoded]:
+        """What the workers send; where one of them has ended, the rest of the pass is decoded in this process."""
+        workers, done = min(self.workers, len(plan)), 0
+        waiting = self._load(plan, workers)
+        while done < len(plan):
+            try:
+                loaded = next(waiting)
+            except RuntimeError as error:
+                if not workers or "DataLoader worker" not in str(error):
+                    raise
+                log.warning(
+                    "a process that decodes images has ended (%s; out of memory?): the rest of this pass is decoded "
+                    "without; fewer workers take less memory",
+                    error,
+                )
+                workers, waiting = 0, self._load(plan[done:], 0)
+                continue
+            done += 1
+            yield loaded
+
+    def _load(self, plan: Sequence[Sequence[Place]], workers: int) -> Iterator[Decoded]:
+        before = signal.getsignal(signal.SIGCHLD)
+        found = iter(
+            DataLoader(
+                _Images(self.dataset, self.targets, encoded=self.on_gpu),
+                batch_sampler=plan,  # type: ignore[arg-type]
+                num_workers=workers,
+                collate_fn=_collate,
+                pin_memory=self.device.type == "cuda",
+                prefetch_factor=PREFETCHED if workers else None,
+                worker_init_fn=_start_worker,
+            )
+        )
+        if threading.current_thread() is threading.main_thread():
+            # torch would raise the death of a worker wherever this process is, in the middle of a cell's work
+            signal.signal(signal.SIGCHLD, before)
+        return found
 
     def _decoded_here(self, loaded: Decoded) -> Decoded:
         """Files' bytes decoded on the GPU; those it refuses go through the CPU, which also names what is wrong."""

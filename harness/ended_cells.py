@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import ResultsError
+from harness.files import make_folder, replace
 from harness.per_image import PerImage
 from harness.readout import read_info
 from harness.results import CELL, PER_IMAGE, RESULT, CellResult, cell_folder, read_cells
+from harness.snapshots import STATE
 
 if TYPE_CHECKING:
     from harness.cells import Cell
     from harness.metrics import Metric
 
 
-class EndedCells:
-    """The finished cells of a results folder; those that ended before `since` do not count."""
+SUPERSEDED = "overwrite.json"
+"""Beside the state: the results that do not count, for the rest of a run which computes all again."""
 
-    def __init__(self, folder: Path, since: float = 0.0) -> None:
+
+def supersede_all(folder: Path) -> None:
+    """From now on what has ended in that folder does not count, until a run has come to its end there.
+
+    Told by its content, not by its time: clocks are set back.
+    """
+    found = {path.parent.name: _digest(path) for path in (folder / "cells").glob(f"*/{RESULT}")}
+    make_folder(folder / STATE)
+    replace(folder / STATE / SUPERSEDED, json.dumps(found, indent=1, sort_keys=True).encode())
+
+
+class EndedCells:
+    """The finished cells of a results folder; those that `supersede_all` found there do not count."""
+
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         found = {path.parent.name: _document(path) for path in sorted((folder / "cells").glob(f"*/{RESULT}"))}
         self._documents = {key: document for key, document in found.items() if document.get("status") == "finished"}
         self.every = set(self._documents)
         """The keys of all of them, early or late."""
-        self.keys = {key for key, document in self._documents.items() if document.get("ended", 0.0) >= since}
+        self.keys = self.every - _superseded(folder)
         self.asked: set[str] = set()
         """The cells, finished or not, that the present run has asked for."""
         self.reused: set[str] = set()
@@ -83,6 +101,19 @@ class EndedCells:
 
     def _about(self, key: str) -> dict[str, Any]:
         return _document(cell_folder(self.folder, key) / CELL)
+
+
+def _superseded(folder: Path) -> set[str]:
+    """The keys of those that have not been computed again."""
+    noted: Mapping[str, Any] = _document(folder / STATE / SUPERSEDED)
+    return {key for key, digest in noted.items() if _digest(cell_folder(folder, key) / RESULT) == digest}
+
+
+def _digest(result: Path) -> str | None:
+    """What tells one computation of a cell from another; None where there is none."""
+    with suppress(OSError):
+        return hashlib.sha256(result.read_bytes()).hexdigest()
+    return None
 
 
 def _scores(folder: Path) -> PerImage:

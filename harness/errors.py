@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+
 INTERRUPTED = 130
 """The exit code of a command that SIGINT stopped, as shells have it: 128 + the signal's number."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""What the system says where nothing more can be written, whatever the file."""
 
 
 class SalprobeError(Exception):
@@ -74,6 +79,25 @@ class ResultsError(SalprobeError):
     """A results folder is missing, incomplete or not readable."""
 
     exit_code = 7
+
+
+class UnwritableError(ResultsError, OSError):
+    """A file cannot be written (a full disk, a folder that is read-only); names the file."""
+
+    def __init__(self, message: str, errno: int | None = None, strerror: str | None = None) -> None:
+        super().__init__(message)
+        self.errno, self.strerror = errno, strerror
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    def __reduce__(self) -> tuple[type[UnwritableError], tuple[str, int | None, str | None]]:
+        """It must survive the way to other processes."""
+        return type(self), (str(self), self.errno, self.strerror)
+
+
+class CellTimeoutError(SalprobeError):
+    """A cell took longer than the recipe's `cell_timeout_s`: it fails, the others go on."""
 
 
 class ContractError(SalprobeError, AssertionError):

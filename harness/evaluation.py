@@ -31,6 +31,7 @@ from harness.rounds import Round, Tally
 from harness.scoring_state import ScoringState
 from harness.small_maps import SmallMaps
 from harness.stream import Stream
+from harness.time_limit import TimeLimit, in_words
 from harness.timing import Stopwatch
 from harness.types import Batch
 
@@ -84,18 +85,21 @@ def evaluate(
     *,
     calibrations: Mapping[str, Calibration] | None = None,
     keep_maps: bool = False,
+    limit_s: float | None = None,
     state: ScoringState | None = None,
 ) -> dict[str, Scores]:
     """Score every readout on every image of the stream; a readout that raises fails alone.
 
     Of several processes each scores its own share; the main one gets everybody's scores, the others only theirs.
-    A metric of log densities is nan for a readout that has neither a density nor a calibration. `state` keeps what is
-    known so far, and says what was known before.
+    A metric of log densities is nan for a readout that has neither a density nor a calibration. One whose maps take
+    longer than `limit_s` in all fails; under such a limit one readout comes after the other, for threads cannot be
+    interrupted. `state` keeps what is known so far, and says what was known before.
     """
     state = state or ScoringState()
     fitted, seed = calibrations or {}, stream.settings.seed
     desks = [
-        _Desk(key, readout.to(stream.device), fitted.get(key), seed, keep_maps) for key, readout in readouts.items()
+        _Desk(key, readout.to(stream.device), fitted.get(key), seed, keep_maps, TimeLimit(limit_s))
+        for key, readout in readouts.items()
     ]
     if desks:
         pool = Pool(stream.dataset, stream.device)
@@ -107,7 +111,8 @@ def evaluate(
             for batch in state.batches(stream.batches(after=state.turn)):
                 truth = GroundTruth(batch, batch, pool)
                 truth.prepare({need for metric in metrics for need in metric.needs})
-                _side_by_side(threads, [partial(desk.score, batch, truth, metrics) for desk in desks])
+                tasks = [partial(desk.score, batch, truth, metrics) for desk in desks]
+                _each_on_one_core(threads if limit_s is None else None, tasks)
                 bar.advance(len(batch))
     return _joined({desk.key: desk.scores for desk in desks}, stream.ids_of_a_pass())
 
@@ -120,13 +125,17 @@ def _joined(mine: dict[str, Scores], order: Sequence[int]) -> dict[str, Scores]:
     return {key: scores.merged([other[key] for other in others], order) for key, scores in mine.items()}
 
 
-def _side_by_side(threads: ThreadPoolExecutor, tasks: Sequence[Callable[[], None]]) -> None:
-    """Run independent tasks, each on one core: maps are too small for an operation to be worth splitting."""
+def _each_on_one_core(threads: ThreadPoolExecutor | None, tasks: Sequence[Callable[[], None]]) -> None:
+    """Run independent tasks, side by side where there are threads: maps are too small to split an operation."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for done in [threads.submit(task) for task in tasks]:
-            done.result()
+        if threads is None:
+            for task in tasks:
+                task()
+        else:
+            for done in [threads.submit(task) for task in tasks]:
+                done.result()
     finally:
         torch.set_num_threads(before)
 
@@ -145,6 +154,7 @@ class _Desk:
     calibration: Calibration | None
     seed: int
     keep_maps: bool
+    limit: TimeLimit
     scores: Scores = field(default_factory=Scores)
 
     @torch.inference_mode()
@@ -164,7 +174,7 @@ class _Desk:
                         found.images.ids, values, _reasons(maps, own, values, metrics, self.scores.broken_metrics)
                     )
         except Exception as error:
-            self.scores.error = f"{type(error).__name__}: {error}"
+            self.scores.error = in_words(error)
             log.debug("readout %s failed", self.key, exc_info=error)
             return
         columns, reasons = tally.result(batch.ids, self.readout.corrected, self.readout.unscorable)
@@ -174,7 +184,7 @@ class _Desk:
         """Each round with its maps at the stimulus' own resolution."""
         rounds = iter(self.readout.rounds(batch))
         while True:
-            with self.scores.watch("predict", batch.device):
+            with self.scores.watch("predict", batch.device), self.limit():
                 found = next(rounds, None)
                 maps = stimulus_maps(found.maps, found.images) if found is not None else None
             if found is None or maps is None:

@@ -8,11 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from harness.errors import UnwritableError
+
 _LEFTOVER = re.compile(r"\..+\.\d+")
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write a file in one step; it, and what was renamed in its folder before, outlasts a loss of power."""
+    """Write a file in one step; it, and what was renamed in its folder before, outlasts a loss of power.
+
+    Raises UnwritableError.
+    """
     with replacing(path) as temporary:
         temporary.write_bytes(content)
     sync_folder(path.parent)
@@ -20,16 +25,41 @@ def replace(path: Path, content: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
-    """A temporary neighbour to write into; it takes the file's place (fsync if `sync`, rename) when it is complete."""
+    """A temporary neighbour to write into; it takes the file's place (fsync if `sync`, rename) when it is complete.
+
+    Raises UnwritableError; the file is then what it was before.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with writing(path):
+        try:
+            yield temporary
+            if sync:
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Whatever the system says about writing there is raised as UnwritableError, which names the place."""
     try:
-        yield temporary
-        if sync:
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except UnwritableError:
+        raise
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise UnwritableError(
+            f"cannot write {path}: {why}; make room there, or choose another --out", error.errno, why
+        ) from error
+
+
+def make_folder(folder: Path) -> None:
+    """The folder and those above it, where they are not there yet; raises UnwritableError."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -9,12 +9,13 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from harness.errors import BusyError, ResultsError
+from harness.errors import BusyError
+from harness.files import writing
 
 log = logging.getLogger("salprobe")
 LOCK = "lock"
@@ -29,24 +30,27 @@ def locked(folder: Path) -> Iterator[None]:
     path = folder / LOCK
     file = _take(path)
     try:
-        file.truncate(0)
-        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now().astimezone().isoformat()}
-        file.write(json.dumps(holder).encode())
-        file.flush()
+        _sign(file)
         yield
     finally:
         path.unlink(missing_ok=True)  # while it is held: whoever opened it meanwhile sees that it is gone
         file.close()
 
 
+def _sign(file: BinaryIO) -> None:
+    """Say who holds it; on a full disk it is held all the same."""
+    holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now().astimezone().isoformat()}
+    with suppress(OSError):
+        file.truncate(0)
+        file.write(json.dumps(holder).encode())
+
+
 def _take(path: Path) -> BinaryIO:
     """The file, locked and still in its place."""
     while True:
-        try:
+        with writing(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("ab+")
-        except OSError as error:
-            raise ResultsError(f"cannot write results into {path.parent}: {error}; choose another --out") from error
+            file = path.open("ab+", buffering=0)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

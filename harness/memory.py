@@ -52,7 +52,7 @@ def estimate(
 ) -> Estimate:
     """The peak of a group's training and scoring, from the shapes alone: nothing is loaded or run."""
     cells = {f"{i:016x}": cell for i, cell in enumerate(group.runnable)}
-    classroom = Classroom(cells, Stream(train, settings, torch.device("cpu")))
+    classroom = Classroom(cells, Stream(train, settings, torch.device("cpu")), limit_s=recipe.cell_timeout_s)
     return Estimate(
         process=resident_bytes() + (LATER if group.backbone is not None else 0),
         statistics=classroom.expected_bytes(),

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from enum import StrEnum
 from pathlib import Path
 
 from harness.errors import ResultsError
-
-SINCE = "overwrite"
-"""Beside the state: since when results count, for the rest of a run with `all` that was interrupted."""
 
 
 class Overwrite(StrEnum):
@@ -27,16 +23,3 @@ def refuse_results(folder: Path) -> None:
             f"{folder} holds results and --overwrite never leaves them alone: --overwrite missing goes on with them, "
             "--overwrite all computes every cell again, another --out keeps both"
         )
-
-
-def counts_since(state: Path, overwrite: Overwrite) -> float:
-    """From when on a cell must have ended to count (seconds since 1970); 0 where every one does."""
-    from harness.files import replace
-
-    if overwrite is Overwrite.ALL:
-        state.mkdir(parents=True, exist_ok=True)
-        replace(state / SINCE, repr(time.time()).encode())
-    try:
-        return float((state / SINCE).read_text())
-    except (OSError, ValueError):
-        return 0.0

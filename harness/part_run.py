@@ -67,6 +67,7 @@ class PartRun:
             self.progress,
             calibrations=calibrations,
             keep_maps=self.recipe.pictures > 0,
+            limit_s=self.recipe.cell_timeout_s,
             state=ScoringState(self.work),
         )
         for skipped in gather([*training.skipped.values(), *testing.skipped.values()]):
@@ -89,7 +90,7 @@ class PartRun:
         calibrations = {}
         if any(metric.scores == "log_density" for metric in self.whole.plan.metrics):
             training.refill(self.progress)
-            calibrations = calibrate(readouts, training, self.progress)
+            calibrations = calibrate(readouts, training, self.progress, self.recipe.cell_timeout_s)
         if training.cache is not None:
             training.cache.discard()
         keep_students(students, training, self.work)
@@ -97,7 +98,7 @@ class PartRun:
 
     def _classroom(self, cells: dict[str, Cell], training: Stream) -> tuple[Classroom, TrainingState]:
         """As an earlier run left it, or a new one; all processes alike."""
-        room = Classroom(cells, training, crosses=self.recipe.crosses)
+        room = self._room(cells, training)
         state, error = TrainingState(room, self.work), None
         try:
             state.restore()
@@ -114,8 +115,11 @@ class PartRun:
         self.work.remove(self.work.names())
         training.skipped.clear()
         training.at_once.clear()
-        room = Classroom(cells, training, crosses=self.recipe.crosses)
+        room = self._room(cells, training)
         return room, TrainingState(room, self.work)
+
+    def _room(self, cells: dict[str, Cell], training: Stream) -> Classroom:
+        return Classroom(cells, training, crosses=self.recipe.crosses, limit_s=self.recipe.cell_timeout_s)
 
     def _stream(self) -> Stream:
         whole, rounding = self.whole, self.recipe.cache.precision

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from PIL import Image
 from harness.album import JPEG
 from harness.data.image_files import ImageFile, find_images
 from harness.data.images import BadImageError, read_image
-from harness.errors import DataError, ResultsError, SalprobeError
+from harness.errors import NO_ROOM, DataError, ResultsError, SalprobeError
 from harness.files import replacing
 from harness.pictures import map_picture, overlay
 from harness.predictions import ENCODERS, TOGETHER, MapWriter
@@ -36,7 +35,6 @@ OVERLAY = "_overlay.jpg"
 LONGEST_JPEG = 65500
 MUCH = 2.0
 """So many times larger or smaller than any training stimulus is worth a word."""
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ def _try(
     try:
         size = _predict(predictor, image, wanted, writers)
     except (SalprobeError, OSError, RuntimeError, MemoryError) as error:
-        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
             raise
         outcome.failed[image.path] = _reason(error)
         progress.say(f"{shown(image.path)}: {shown(_reason(error))}")

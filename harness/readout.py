@@ -13,7 +13,7 @@ from torch import Tensor
 
 from harness.density import blur
 from harness.errors import ResultsError
-from harness.files import replace, replacing
+from harness.files import make_folder, replace
 from harness.grid import resize
 from harness.links import linked
 from harness.rounds import Round
@@ -247,12 +247,11 @@ def save_readout(readout: Readout, folder: Path) -> None:
     """Write `readout.safetensors` and `readout.json` into `folder`; nothing for one that cannot be saved."""
     if not readout.saved:
         return
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors, settings = readout.state()
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / TENSORS) as temporary:
-        save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, temporary)
+    make_folder(folder)
+    replace(folder / TENSORS, save({n: t.detach().cpu().contiguous() for n, t in tensors.items()}))
     document = {"format": FORMAT, "kind": readout.kind, "settings": settings, "info": readout.info}
     replace(folder / READOUT, json.dumps(document, indent=1).encode())
 

@@ -130,6 +130,8 @@ class Recipe(_Strict):
     cache: Cache = Cache()
     save_every_s: Annotated[float, Field(ge=0)] = 60.0
     """Seconds between two saves of a run's unfinished work; less often where saving takes more than 2 % of the time."""
+    cell_timeout_s: Annotated[float, Field(gt=0)] | None = None
+    """Seconds of its own that a cell may take for training and solving, and for its maps; by default any number."""
     pictures: Annotated[int, Field(ge=0)] = 6
     """Held-out images on each run's contact sheet."""
     tracking: Tracking = Tracking()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import yaml
 
 from harness.errors import ResultsError
-from harness.files import replace, replacing
+from harness.files import make_folder, replace, replacing, writing
 from harness.flags import all_flags
 from harness.per_image import PerImage
 from harness.recipe import Recipe
@@ -153,10 +153,7 @@ class ResultsFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._rows: list[dict[str, Any]] = []
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ResultsError(f"cannot write results into {folder}: {error}; choose another --out") from error
+        make_folder(folder)
 
     def open_cell(
         self, result: CellResult, network: dict[str, Any] | None, sizes: Collection[tuple[int, int]] = ()
@@ -167,9 +164,10 @@ class ResultsFolder:
         which the extremes are kept. Files of an earlier run of the same cell are removed.
         """
         result.folder = cell_folder(self.folder, result.key)
-        (result.folder / RESULT).unlink(missing_ok=True)  # first, so that what is half removed has not ended
-        shutil.rmtree(result.folder, ignore_errors=True)
-        result.folder.mkdir(parents=True)
+        with writing(result.folder):
+            (result.folder / RESULT).unlink(missing_ok=True)  # first, so that what is half removed has not ended
+            shutil.rmtree(result.folder, ignore_errors=True)
+            result.folder.mkdir(parents=True)
         document = {**result.names(), "label": result.label, "network": network, "resolved": result.identity}
         if sizes:
             document["training_sizes"] = [[f(axis) for axis in zip(*sizes, strict=True)] for f in (min, max)]

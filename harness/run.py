@@ -19,7 +19,7 @@ from harness.cell_pictures import keep_extremes
 from harness.crossing import facts, naming_its_place, trained_elsewhere
 from harness.determinism import deterministic
 from harness.distributed import gather, is_main, main_first, main_only, size
-from harness.ended_cells import EndedCells
+from harness.ended_cells import EndedCells, supersede_all
 from harness.environment import describe_environment
 from harness.errors import DataError, WeightsError
 from harness.files import remove_leftovers
@@ -28,7 +28,7 @@ from harness.group_run import GroupRun
 from harness.lock import locked
 from harness.machine import choose_device, settled
 from harness.overlap import refuse_overlap
-from harness.overwrite import Overwrite, counts_since, refuse_results
+from harness.overwrite import Overwrite, refuse_results
 from harness.results import CellResult, Observer, ResultsFolder, RunRecord
 from harness.shown import shown
 from harness.snapshots import STATE
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from harness.recipe import Recipe
 
 log = logging.getLogger("salprobe")
-_MACHINE = ("tracking", "device", "workers", "batch_size", "compile", "cache", "save_every_s")
+_MACHINE = ("tracking", "device", "workers", "batch_size", "compile", "cache", "save_every_s", "cell_timeout_s")
 UNCOUNTED = (*_MACHINE, "compare", "plugins", "allow_overlap")
 """Keys of a recipe that leave a matrix what it is."""
 _SHOWN = 20
@@ -100,7 +100,9 @@ def _run(plan: Plan, folder: Path, progress: Progress, observers: Sequence[Obser
         shutil.rmtree(state, ignore_errors=True)
         gather(None)  # before anybody keeps a new one
     results = ResultsFolder(folder) if is_main() else None
-    ended = EndedCells(folder, counts_since(state, overwrite)) if is_main() else None
+    if overwrite is Overwrite.ALL and is_main():
+        supersede_all(folder)
+    ended = EndedCells(folder) if is_main() else None
     album = GrowingAlbum(folder, test) if is_main() else None
     groups = [
         GroupRun(plan, group, train, test, results, device, progress, state, album, ended) for group in plan.groups

@@ -30,7 +30,7 @@ class Snapshots:
     def __init__(self, root: Path, facts: Mapping[str, Any], every_s: float) -> None:
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
         self.folder, self.facts, self.every_s = root / digest, facts, every_s
-        self._cost, self._last = 0.0, time.monotonic()
+        self._cost, self._last, self._told = 0.0, time.monotonic(), False
 
     @classmethod
     def all_of(cls, root: Path, every_s: float) -> list[Snapshots]:
@@ -69,7 +69,15 @@ class Snapshots:
                 torch.save(content, temporary)
             sync_folder(self.folder)
         except (OSError, RuntimeError) as error:  # a full disk is torch's RuntimeError
-            log.warning("the state of this run could not be saved, it goes on without: %s", error)
+            level = logging.DEBUG if self._told else logging.WARNING
+            log.log(
+                level,
+                "the state of this run could not be saved in %s (is the disk full?): it goes on, but stopped now it "
+                "would begin its unfinished cells anew (%s)",
+                self.folder,
+                error,
+            )
+            self._told = True
         self._last = time.monotonic()
         self._cost = self._last - start
 

@@ -17,6 +17,7 @@ from harness.callable_readout import as_readout
 from harness.errors import PluginError
 from harness.readout import Readout
 from harness.stream import Stream
+from harness.time_limit import TimeLimit, in_words
 from harness.timing import Stopwatch
 from harness.training_state import TrainingState, shared_name
 
@@ -38,33 +39,47 @@ class Student:
     error: str | None = None
     shared: set[Hashable] = field(default_factory=set)
     watch: Stopwatch = field(default_factory=Stopwatch)
+    limit: TimeLimit = field(default_factory=lambda: TimeLimit(None))
 
     @contextmanager
     def blamed(self, phase: str, stream: Stream) -> Iterator[None]:
-        """Time a step of this cell; an exception becomes the cell's error."""
+        """Time a step of this cell; an exception, or too long a time, becomes the cell's error."""
         try:
-            with self.watch(phase, stream.device):
+            with self.watch(phase, stream.device), self.limit():
                 yield
         except Exception as error:
             if distributed.is_loss_of_a_peer(error):
                 raise  # the run's end, not this cell's
             self.fail(error)
 
+    @contextmanager
+    def waiting(self, stream: Stream) -> Iterator[None]:
+        """The same for a step in which processes wait for each other: that does not count, and no one may leave it."""
+        limit, self.limit = self.limit, TimeLimit(None)
+        try:
+            with self.blamed("fit", stream):
+                yield
+        finally:
+            self.limit = limit
+
     def fail(self, error: Exception) -> None:
         """This cell has failed; the others go on."""
-        self.error = f"{type(error).__name__}: {error}"
+        self.error = in_words(error)
         log.debug("cell %s failed", self.cell.label, exc_info=error)
 
 
 class Classroom:
     """All trainers of a group and the work they share."""
 
-    def __init__(self, cells: Mapping[str, Cell], stream: Stream, *, crosses: bool = False) -> None:
-        self.stream, self.crosses = stream, crosses
+    def __init__(
+        self, cells: Mapping[str, Cell], stream: Stream, *, crosses: bool = False, limit_s: float | None = None
+    ) -> None:
+        self.stream, self.crosses, self.limit_s = stream, crosses, limit_s
         self.shared: dict[Hashable, Consumer] = {}
         self.shared_watch: defaultdict[Hashable, Stopwatch] = defaultdict(Stopwatch)
         self.passes = 0
-        self.students = [Student(key, cell) for key, cell in cells.items()]
+        self.shared_limit: defaultdict[Hashable, TimeLimit] = defaultdict(lambda: TimeLimit(self.limit_s))
+        self.students = [Student(key, cell, limit=TimeLimit(limit_s)) for key, cell in cells.items()]
         for student in self.students:
             with student.blamed("fit", stream):
                 student.trainer = student.cell.probe.trainer(self._context(student))
@@ -84,12 +99,14 @@ class Classroom:
     def teach(self, progress: Progress, state: TrainingState | None = None) -> list[Student]:
         """Run as many passes as are asked for, then collect every readout; a restored `state` is gone on from."""
         state = state or TrainingState(self, None)
+        self._agree()
         while self._learning() or self._shared_fed:
             self._pass(progress, state)
             state.before_adding_up()
             self._add_up()
             state.pass_over()
             self.end_pass()
+            self._agree()
         self._collect(progress)
         return self.students
 
@@ -158,19 +175,23 @@ class Classroom:
             _add_up(self.shared[key], self.stream)
         self._agree()
         for key in self._shared_fed:
-            if self._users(key) and key not in collective:
+            if key not in collective:
                 with self._blaming_users(key):
                     _add_up(self.shared[key], self.stream)
         for student in self._learning():
             assert student.trainer is not None
-            with student.blamed("fit", self.stream):
+            with student.waiting(self.stream):
                 _add_up(student.trainer, self.stream)
 
     def _agree(self) -> None:
+        """A cell that has failed in one process has failed in all."""
+        if distributed.size() == 1:
+            return
         errors = {student.key: student.error for student in self.students if student.error is not None}
         distributed.agree(errors)
         for student in self.students:
             student.error = errors.get(student.key)
+        self._shared_fed = [key for key in self._shared_fed if self._users(key)]
 
     def _collect(self, progress: Progress) -> None:
         """Every readout; of several processes each solves some of the cells and hands them to the others."""
@@ -206,11 +227,14 @@ class Classroom:
 
     @contextmanager
     def _blaming_users(self, key: Hashable) -> Iterator[None]:
+        """Shared work has as much time as any of its users."""
+        collective = self.shared[key].collective and distributed.size() > 1
+        limit = TimeLimit(None) if collective else self.shared_limit[key]
         try:
-            with self.shared_watch[key]("fit", self.stream.device):
+            with self.shared_watch[key]("fit", self.stream.device), limit():
                 yield
         except Exception as error:
-            if (self.shared[key].collective and distributed.size() > 1) or distributed.is_loss_of_a_peer(error):
+            if collective or distributed.is_loss_of_a_peer(error):
                 raise  # the others wait for this one's part: only the end of the run can tell them
             for student in self._users(key):
                 student.fail(error)

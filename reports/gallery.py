@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from harness.album import JPEG, Album, Stimulus, evenly, extremes
+from harness.files import make_folder, replacing
 from harness.pictures import COLUMNS, SYNTHETIC_COLUMNS, contact_sheet, fitted, map_picture, overlay
 from harness.small_maps import SmallMaps
 from reports._board import backbone, label
@@ -211,8 +212,9 @@ def _picture(image: Image.Image, alt: str, caption: str, score: str = "") -> Pic
 def _sheet(source: _Source, chosen: Sequence[tuple[int, str]], folder: Path) -> Path:
     rows = list(source.album.rows(source.per_image, source.maps, chosen))
     path = folder / "gallery.jpg"
-    folder.mkdir(parents=True, exist_ok=True)
-    contact_sheet(label(source.row), rows, synthetic=source.study.synthetic).save(path, **JPEG)
+    make_folder(folder)
+    with replacing(path) as temporary:
+        contact_sheet(label(source.row), rows, synthetic=source.study.synthetic).save(temporary, **JPEG)
     return path
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.files import replace
+from harness.files import make_folder, replace
 from harness.results import RECIPE, interval_columns, share_columns
 from reports._board import (
     Board,
@@ -29,7 +29,7 @@ def write_leaderboard(boards: Mapping[str, Board], out: Path) -> list[Path]:
     import pandas as pd
 
     table, page = out / "leaderboard.csv", out / "leaderboard.md"
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     rows = [row for name, board in boards.items() for row in _rows(name, board)]
     if len(boards) == 1:
         rows = [{key: value for key, value in row.items() if key != "run"} for row in rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import struct
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from harness.data._gaze_mat import MatGaze
 
+log = logging.getLogger("salprobe")
 VERSION = 3
 """Raised when the files or their meaning change."""
 ABOUT = "about.json"
@@ -111,7 +113,14 @@ class _GrowingColumn:
 
 
 def load_columns(folder: Path) -> GazeColumns | None:
-    """Kept columns, memory-mapped; None where there are none, or they are not whole."""
+    """Kept columns, memory-mapped; None where there are none, or they are not whole, which is said."""
+    columns = _load(folder)
+    if columns is None and folder.exists():
+        log.warning("%s: kept columns of gaze are damaged or of another version, they are read anew", folder)
+    return columns
+
+
+def _load(folder: Path) -> GazeColumns | None:
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         if about["version"] != VERSION:

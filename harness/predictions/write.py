@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from harness.errors import DataError, ResultsError
+from harness.files import writing
 from harness.predictions.salicon_json import result_entry
 from harness.shown import shown
 
@@ -49,7 +50,9 @@ class _OneEach(MapWriter):
         self.suffix, self.encode = suffix, encode
 
     def add(self, name: str, image_id: int, plane: NDArray[np.float32]) -> None:
-        (self.folder / f"{name}{self.suffix}").write_bytes(self.encode(plane))
+        path = self.folder / f"{name}{self.suffix}"
+        with writing(path):
+            path.write_bytes(self.encode(plane))
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         pass
@@ -65,10 +68,11 @@ class _OneForAll(MapWriter):
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         try:
-            self.finish()
-            self.file.close()
-            if error is None:
-                self.partial.replace(self.path)
+            with writing(self.path):
+                self.finish()
+                self.file.close()
+                if error is None:
+                    self.partial.replace(self.path)
         except OSError:
             if error is None:
                 raise
@@ -91,7 +95,9 @@ class _Archive(_OneForAll):
         self.archive = zipfile.ZipFile(self.file, "w")
 
     def add(self, name: str, image_id: int, plane: NDArray[np.float32]) -> None:
-        self.archive.writestr(f"{shown(name)}.{self.suffix}", self.encode(plane))
+        content = self.encode(plane)
+        with writing(self.path):
+            self.archive.writestr(f"{shown(name)}.{self.suffix}", content)
 
     def finish(self) -> None:
         self.archive.close()
@@ -105,7 +111,9 @@ class _SaliconJson(_OneForAll):
         self.before = "[\n"
 
     def add(self, name: str, image_id: int, plane: NDArray[np.float32]) -> None:
-        self.file.write((self.before + result_entry(image_id, _png(plane))).encode())
+        entry = result_entry(image_id, _png(plane))
+        with writing(self.path):
+            self.file.write((self.before + entry).encode())
         self.before = ",\n"
 
     def finish(self) -> None:

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from harness.files import replace
+from harness.files import make_folder, replace
 from reports.palette import FAINT, GRID, INK
 
 WIDTH = 7.6
@@ -109,7 +109,7 @@ def key(label: str, colour: str, marker: str = "", line: str = "", *, hollow: bo
 def save(drawn: Drawn, folder: Path) -> list[Path]:
     """Write it as .svg and .png."""
     svg, png = (folder / f"{drawn.name}.{kind}" for kind in ("svg", "png"))
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     replace(svg, drawn.svg.encode())
     buffer = io.BytesIO()
     drawn.figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -71,9 +72,17 @@ class Nursery:
         self._process.wait(timeout=PATIENCE_S)
         self._process.stdout.close()
 
-    def start(self, arguments: Sequence[str], said: Path, processes: int = 1, **environment: str) -> Child:
-        """`salprobe ARGUMENTS`, what it says into a file."""
-        job = {"arguments": list(arguments), "said": str(said), "processes": processes, "environment": environment}
+    def start(
+        self,
+        arguments: Sequence[str],
+        said: Path,
+        processes: int = 1,
+        largest_file: int | None = None,
+        **environment: str,
+    ) -> Child:
+        """`salprobe ARGUMENTS`, what it says into a file; it cannot write a larger file than that."""
+        job: dict[str, Any] = {"arguments": list(arguments), "said": str(said), "processes": processes}
+        job |= {"environment": environment, "largest_file": largest_file}
         self.tell(json.dumps(job))
         return Child(self, self.answer(), said)
 
@@ -118,6 +127,8 @@ def _fork(job: dict[str, Any], rank: int, port: int) -> int:
     os.dup2(said, 2)
     os.close(0)
     os.environ |= job["environment"]
+    if job["largest_file"] is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (job["largest_file"],) * 2)
     if job["processes"] > 1:
         place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": job["processes"], "LOCAL_WORLD_SIZE": job["processes"]}
         meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}

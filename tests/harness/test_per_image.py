@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
-import time
+import shutil
 import tracemalloc
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from harness._probe import Context, Probe, Trainer
 from harness.cells import NO_BACKBONE, Cell
-from harness.ended_cells import EndedCells
+from harness.ended_cells import EndedCells, supersede_all
 from harness.metric_registry import METRICS
 from harness.per_image import PerImage
 from harness.results import CellResult, ResultsFolder, read_per_image
@@ -170,7 +170,9 @@ def test_a_finished_cell_is_read_back_as_it_was(tmp_path: Path) -> None:
     assert after is not None
     assert after.row() == before.row()
     assert str(list(after.per_image)) == str(list(scores))
-    assert EndedCells(tmp_path, since=time.time()).reopen("a", before.cell, {}, metrics) is None
+    supersede_all(tmp_path)
+    assert EndedCells(tmp_path).reopen("a", before.cell, {}, metrics) is None
+    shutil.rmtree(tmp_path / "state")
     (tmp_path / "cells/a/per_image.parquet").write_bytes(b"PAR1, but not for long")
     assert EndedCells(tmp_path).reopen("a", before.cell, {}, metrics) is None
 
