@@ -143,11 +143,18 @@ def test_a_full_disk_under_the_pictures(tmp_path: Path, salprobe: Any, caplog: p
     assert not list((tmp_path / "stopped").rglob(".*"))
 
 
+RIDGE = ("--cell", "ridge", "--plugin")
+
+
+def plugin_of(finished: Path) -> Path:
+    return finished.parent.parent / "plugin.py"
+
+
 @pytest.mark.parametrize(("format", "file"), [("npy", "*.npy"), ("npz", "*.npz"), ("salicon-json", "*.json")])
 def test_a_full_disk_under_an_export(finished: Path, tmp_path: Path, salprobe: Any, format: str, file: str) -> None:
     out = tmp_path / "maps"
     with no_file_larger_than(3_000):
-        said = salprobe("export", finished, "--cell", "ridge", "--format", format, "--out", out)
+        said = salprobe("export", finished, *RIDGE, plugin_of(finished), "--format", format, "--out", out)
     assert said.code == 7
     assert f"error: cannot write {out}/" in said.text
     assert "File too large; make room there, or choose another --out" in said.text
@@ -170,7 +177,7 @@ def test_a_folder_that_cannot_be_written(finished: Path, tmp_path: Path, salprob
     own: dict[str, tuple[object, ...]] = {
         "run": (recipe, "--no-track"),
         "report": (finished,),
-        "export": (finished, "--cell", "ridge"),
+        "export": (finished, *RIDGE, plugin_of(finished)),
     }
     (tmp_path / "file").write_text("in the way")
     for out in (tmp_path / "file" / "out", Path("/proc/nothing")):
