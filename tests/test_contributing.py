@@ -1,4 +1,7 @@
-"""The examples that people copy are run: every block of Python in CONTRIBUTING.md and the README is a sound plugin."""
+"""The examples that people copy are run: every block of Python in CONTRIBUTING.md and the README is a sound plugin.
+
+And the tests that the table of faults names are there.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,8 @@ from harness.testing import check_backbone, check_dataset, check_metric, check_p
 from tests.plugins import forgotten
 
 ROOT = Path(__file__).parent.parent
+ELSEWHERE = "test_hostile_names.py"
+"""A whole file of tests."""
 
 
 def examples(file: str) -> list[str]:
@@ -64,3 +69,18 @@ def test_there_is_one_of_each_kind_and_the_short_ones_are_short() -> None:
     assert kinds == ["probe", "probe", "backbone", "dataset", "metric"]
     assert all(len(code.strip().splitlines()) <= 11 for code in (*found[:1], *found[2:]))
     assert examples("README.md") == found[:1]
+
+
+def test_every_fault_names_a_test_that_exists() -> None:
+    section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Faults")[1].split("\n## ")[0]
+    rows = [line.split("|")[1:-1] for line in section.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) > 30
+    for fault, happens, code, test in ([cell.strip() for cell in row] for row in rows):
+        assert fault
+        assert happens
+        assert code
+        file, _, name = test.strip("`").partition("::")
+        if file == ELSEWHERE:
+            continue
+        text = (ROOT / "tests" / "harness" / file).read_text(encoding="utf-8")
+        assert re.search(rf"^def {name}\(", text, flags=re.MULTILINE), test

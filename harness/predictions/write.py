@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from harness.errors import DataError, ResultsError
-from harness.files import writing
+from harness.files import replacing, writing
 from harness.predictions.salicon_json import result_entry
 from harness.shown import shown
 
@@ -50,9 +50,9 @@ class _OneEach(MapWriter):
         self.suffix, self.encode = suffix, encode
 
     def add(self, name: str, image_id: int, plane: NDArray[np.float32]) -> None:
-        path = self.folder / f"{name}{self.suffix}"
-        with writing(path):
-            path.write_bytes(self.encode(plane))
+        content = self.encode(plane)
+        with replacing(self.folder / f"{name}{self.suffix}", sync=False) as temporary:
+            temporary.write_bytes(content)
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         pass

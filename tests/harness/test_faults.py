@@ -9,57 +9,24 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from harness import cli
 from harness.errors import TrackingError, UnwritableError
 from harness.results import read_cells, read_per_image
 from harness.snapshots import Snapshots
 from harness.tracking import turns
 from harness.tracking.store import DATABASE
+from tests.harness.commanding import SMALL, Command, salprobe
 from tests.harness.interrupted import assert_everything_opens, write_recipe
 from tests.plugins import forgotten
 
-SMALL: dict[str, Any] = {
-    "backbones": [{"name": "own_net"}],
-    "layers": ["1"],
-    "metrics": ["cc"],
-    "pictures": 0,
-    "save_every_s": 60,
-}
+__all__ = ["salprobe"]
 LARGE_READOUT = {"name": "pooled", "solver": "ridge", "raster": [48, 64]}
 """110 kB of weights: of all files the largest."""
 NEWEST = "the same command goes on from there"
-
-
-@dataclass
-class Said:
-    code: int
-    text: str
-
-
-@pytest.fixture
-def salprobe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The command in this process: its exit code and all that it says, on one line."""
-    monkeypatch.setenv("COLUMNS", "1000")
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-    def command(*arguments: object) -> Said:
-        capsys.readouterr()
-        monkeypatch.setattr("sys.argv", ["salprobe", *map(str, arguments)])
-        with forgotten(), pytest.raises(SystemExit) as end:
-            cli.main()
-        said = capsys.readouterr()
-        text = " ".join((said.out + said.err).split())
-        assert "Traceback" not in text
-        return Said(int(end.value.code or 0), text)
-
-    return command
 
 
 @contextmanager
@@ -88,7 +55,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return run(make_plan(recipe), root / "out", Silent()).folder
 
 
-def test_a_full_disk_under_the_results(tmp_path: Path, salprobe: Any) -> None:
+def test_a_full_disk_under_the_results(tmp_path: Path, salprobe: Command) -> None:
     """Exit code 7; what is finished stays, the same command goes on."""
     recipe, folder = write_recipe(tmp_path, **SMALL, probes=["uniform", "ridge", LARGE_READOUT]), tmp_path / "stopped"
     arguments = ("run", recipe, "--out", tmp_path, "--no-track")
@@ -111,7 +78,7 @@ def test_a_full_disk_under_the_results(tmp_path: Path, salprobe: Any) -> None:
     assert set(read_cells(folder).status) == {"finished"}
 
 
-def test_a_full_disk_from_the_first_file_on(tmp_path: Path, salprobe: Any) -> None:
+def test_a_full_disk_from_the_first_file_on(tmp_path: Path, salprobe: Command) -> None:
     recipe = write_recipe(tmp_path, **SMALL, probes=["ridge"])
     with no_file_larger_than(10):
         said = salprobe("run", recipe, "--out", tmp_path, "--no-track")
@@ -132,7 +99,7 @@ def test_a_full_disk_under_the_state(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert not list(work.folder.glob(".*"))
 
 
-def test_a_full_disk_under_the_pictures(tmp_path: Path, salprobe: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_disk_under_the_pictures(tmp_path: Path, salprobe: Command, caplog: pytest.LogCaptureFixture) -> None:
     """It costs the pictures: scores and readout are there."""
     recipe = write_recipe(tmp_path, **{**SMALL, "pictures": 1}, probes=["ridge"])
     with no_file_larger_than(60_000):
@@ -150,19 +117,18 @@ def plugin_of(finished: Path) -> Path:
     return finished.parent.parent / "plugin.py"
 
 
-@pytest.mark.parametrize(("format", "file"), [("npy", "*.npy"), ("npz", "*.npz"), ("salicon-json", "*.json")])
-def test_a_full_disk_under_an_export(finished: Path, tmp_path: Path, salprobe: Any, format: str, file: str) -> None:
+@pytest.mark.parametrize("format", ["npy", "npz", "salicon-json"])
+def test_a_full_disk_under_an_export(finished: Path, tmp_path: Path, salprobe: Command, format: str) -> None:
     out = tmp_path / "maps"
     with no_file_larger_than(3_000):
         said = salprobe("export", finished, *RIDGE, plugin_of(finished), "--format", format, "--out", out)
     assert said.code == 7
     assert f"error: cannot write {out}/" in said.text
     assert "File too large; make room there, or choose another --out" in said.text
-    assert [path.name for path in out.iterdir() if path.match(".*")] == []
-    assert [path for path in out.glob(file) if path.stat().st_size > 3_000] == []
+    assert list(out.iterdir()) == []
 
 
-def test_a_full_disk_under_a_report(finished: Path, tmp_path: Path, salprobe: Any) -> None:
+def test_a_full_disk_under_a_report(finished: Path, tmp_path: Path, salprobe: Command) -> None:
     with no_file_larger_than(100):
         said = salprobe("report", finished, "--out", tmp_path / "report")
     assert said.code == 7
@@ -171,7 +137,7 @@ def test_a_full_disk_under_a_report(finished: Path, tmp_path: Path, salprobe: An
 
 
 @pytest.mark.parametrize("command", ["run", "report", "export"])
-def test_a_folder_that_cannot_be_written(finished: Path, tmp_path: Path, salprobe: Any, command: str) -> None:
+def test_a_folder_that_cannot_be_written(finished: Path, tmp_path: Path, salprobe: Command, command: str) -> None:
     """A file is where the folder should be, and a file system that takes nothing."""
     recipe = write_recipe(tmp_path, **SMALL, probes=["uniform"])
     own: dict[str, tuple[object, ...]] = {
@@ -189,7 +155,7 @@ def test_a_folder_that_cannot_be_written(finished: Path, tmp_path: Path, salprob
     assert (tmp_path / "file").read_text() == "in the way"
 
 
-def test_a_store_that_is_no_database(tmp_path: Path, salprobe: Any) -> None:
+def test_a_store_that_is_no_database(tmp_path: Path, salprobe: Command) -> None:
     """The run is whole, the file is left as it was, `track` says the same."""
     recipe, store = write_recipe(tmp_path, **SMALL, probes=["uniform"]), tmp_path / DATABASE
     store.write_text("this is no database\n" * 100)
@@ -207,7 +173,7 @@ def test_a_store_that_is_no_database(tmp_path: Path, salprobe: Any) -> None:
 
 
 def test_a_store_in_the_hands_of_another_process(
-    mlflow_store: Path, salprobe: Any, monkeypatch: pytest.MonkeyPatch
+    mlflow_store: Path, salprobe: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a run that does not come to an end, and of a program that knows nothing of turns."""
     import fcntl

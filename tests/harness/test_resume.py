@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,38 @@ def test_overwrite_all_computes_again_and_an_interrupt_does_not_bring_the_old_ba
     assert "cells without a network: 2 of 2 are finished and reused" in said
     assert "not part of this recipe" not in said
     assert not (first.folder / "state").exists()
+    assert len(go(tmp_path, plugin)[0].reused) == 4
+
+
+def test_a_clock_that_is_set_back_loses_nothing_and_brings_nothing_back(
+    tmp_path: Path, plugin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the runs by an hour, and within them by an hour whenever somebody looks."""
+    now = [time.time() + 3600]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    first, _ = go(tmp_path, plugin)
+    old = {path.parent.name: path.read_bytes() for path in first.folder.glob("cells/*/result.json")}
+    now[0] -= 3600
+    batches = Stream.batches
+
+    def stopping(self: Stream, *arguments: Any, **how: Any) -> Iterator[Batch]:
+        if self.backbone is not None:
+            raise KeyboardInterrupt
+        now[0] -= 3600
+        yield from batches(self, *arguments, **how)
+
+    monkeypatch.setattr(Stream, "batches", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path, plugin, Overwrite.ALL)
+    monkeypatch.setattr(Stream, "batches", batches)
+    now[0] -= 3600
+    outcome, said = go(tmp_path, plugin)
+    assert outcome.reused == set(read_cells(first.folder).query("backbone == 'none'").cell_key)
+    new = {path.parent.name: path.read_bytes() for path in first.folder.glob("cells/*/result.json")}
+    assert new.keys() == old.keys()
+    assert all(new[key] != old[key] for key in new)
+    assert "2 of 2 are finished and reused" in said
+    now[0] -= 3600
     assert len(go(tmp_path, plugin)[0].reused) == 4
 
 
