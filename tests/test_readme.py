@@ -31,6 +31,18 @@ def test_the_results_table_is_the_published_leaderboard() -> None:
         assert (auc, sauc, nss, ig) == (f"{row.auc:.3f}", f"{row.sauc:.3f}", f"{row.nss:.2f}", f"{row.ig:.2f}")
 
 
+def test_how_far_linear_goes_is_the_published_leaderboard() -> None:
+    rows = pd.read_csv(ROOT / "reports/published/linear/leaderboard.csv").set_index("probe")
+    lines = table_below("## How far linear goes")
+    assert {line[0] for line in lines} == set(rows.index)
+    for probe, cc, share, auc, sauc, nss, kld in lines:
+        row = rows.loc[probe]
+        assert cc == f"{row.cc:.3f} [{row.cc_ci_low:.3f}, {row.cc_ci_high:.3f}]"
+        assert share == f"{row.share_cc * 100:.0f}"
+        assert (auc, sauc) == (f"{row.auc:.3f}", f"{row.sauc:.3f}")
+        assert (nss, kld) == (f"{row.nss:.2f}", f"{row.kld:.2f}")
+
+
 def test_the_original_studys_table_is_the_published_leaderboard() -> None:
     published = pd.read_csv(ROOT / "reports/published/original/leaderboard.csv")
     rows = published[published.weights != "random"].set_index("probe")
