@@ -1,6 +1,17 @@
-"""For the whole suite: what must be set before torch is imported."""
+"""For the whole suite: what must be set before torch is imported; plugins of one test that others must not see."""
 
 import os
+from collections.abc import Iterator
+
+import pytest
 
 # as the command line does: without it a busy machine makes small operations 100x slower
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_plugin_outlives_its_module() -> Iterator[None]:
+    from tests.plugins import forgotten  # imports torch
+
+    with forgotten():
+        yield
