@@ -12,7 +12,7 @@ in float64, one sum a fold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, MutableMapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,7 +22,7 @@ from torch import Tensor
 from harness._band import mirror, square
 from harness._positions import Positions, add_gaze_products, add_products, carry
 from harness._probe import Consumer
-from harness.normal_equations import NormalEquations
+from harness.normal_equations import CrossValidated, NormalEquations
 from harness.readout import POSITION, position_terms
 from harness.types import Batch, LayerSpec, Size
 
@@ -69,6 +69,8 @@ class Moments(Consumer):
         self._blocks: dict[tuple[int, str, str], Tensor] = {}
         self._against: dict[tuple[int, str], Tensor] = {}
         self._totals: dict[int, Tensor] = {}
+        self.ridges: dict[Hashable, CrossValidated] = {}
+        """What cells made of the complete moments, for others that want the same."""
 
     def need(self, layers: Sequence[LayerSpec], target: str) -> None:
         """Keep every block among these layers (POSITION_TERMS counts as one), and their products with that target."""

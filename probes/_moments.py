@@ -16,7 +16,7 @@ from torch import Tensor
 from harness import Context, Trainer, added
 from harness.flags import EDGE, flag
 from harness.moments import Moments
-from harness.normal_equations import CrossValidated, Solve, cross_validate
+from harness.normal_equations import CrossValidated, Solve, cross_validate, ridge
 from harness.readout import POSITION_TERMS, LinearReadout
 from harness.types import LayerSpec
 
@@ -51,7 +51,7 @@ class MomentsTrainer(Trainer):
     def __init__(self, settings: MomentsSettings, context: Context) -> None:
         columns = settings.columns(context.layers)
         self.names, self.widths = [c.name for c in columns], [c.channels for c in columns]
-        self.link = settings.link
+        self.link, self.target = settings.link, settings.target
         self.moments = context.shared("moments", lambda: Moments(context.n_folds))
         self.moments.need(columns, settings.target)
         self.gather = partial(self.moments.equations, self.names, settings.target)
@@ -64,6 +64,13 @@ class MomentsTrainer(Trainer):
     def cross_validated(self, candidates: Sequence[float], solve: Solve) -> CrossValidated:
         """The best candidate over the folds that were seen, fitted on all of them."""
         return cross_validate(self.gather, self.moments.folds, candidates, solve)
+
+    def best_ridge(self, alphas: Sequence[float]) -> CrossValidated:
+        """The same for ridge; solved once for cells that differ in what is done with it only."""
+        asked = (tuple(self.names), self.target, tuple(alphas))
+        if asked not in self.moments.ridges:
+            self.moments.ridges[asked] = self.cross_validated(alphas, ridge)
+        return self.moments.ridges[asked]
 
     def linear(self, weights: Float[Tensor, "p 1"], bias: Float[Tensor, " 1"], info: dict[str, Any]) -> LinearReadout:
         """The weights cut into layers, before the link."""

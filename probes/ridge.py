@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness import Context, Probe, probe
-from harness.normal_equations import ridge, solver_bytes
+from harness.normal_equations import solver_bytes
 from harness.readout import LinearReadout
 from probes._moments import MomentsSettings, MomentsTrainer, sweep_info
 
@@ -40,5 +40,5 @@ class RidgeTrainer(MomentsTrainer):
 
     def readout(self) -> LinearReadout:
         """The weights of the chosen alpha, cut into layers."""
-        best = self.cross_validated(self.alphas, ridge)
+        best = self.best_ridge(self.alphas)
         return self.linear(best.solution.weights, best.solution.bias, sweep_info(best))

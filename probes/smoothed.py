@@ -17,7 +17,7 @@ from harness import Batch, Context, Probe, probe
 from harness.flags import EDGE, flag
 from harness.grid import resize
 from harness.moments import TARGETS
-from harness.normal_equations import ridge, ridge_path, solver_bytes
+from harness.normal_equations import ridge_path, solver_bytes
 from harness.readout import LinearReadout, SmoothedReadout, smooth
 from probes._moments import MomentsSettings, MomentsTrainer, sweep_info
 from probes.ridge import ALPHAS
@@ -91,7 +91,7 @@ class SmoothedTrainer(MomentsTrainer):
         """True after the first pass, when the ridges are there."""
         if self._whole is not None:
             return False
-        best = self.cross_validated(self.settings.alphas, ridge)
+        best = self.best_ridge(self.settings.alphas)
         self._whole = self.linear(best.solution.weights, best.solution.bias, sweep_info(best))
         folds = self.moments.folds
         for fold in folds:
