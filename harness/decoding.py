@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import logging
+import multiprocessing
 import signal
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +25,7 @@ from harness.errors import DataError
 from harness.interrupt import ignore as ignore_signals
 
 if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
     from pathlib import Path
 
     from jaxtyping import UInt8
@@ -35,6 +39,8 @@ log = logging.getLogger("salprobe")
 PREFETCHED = 2
 """Batches that a worker keeps ready."""
 JPEG = b"\xff\xd8\xff"
+_workers: weakref.WeakSet[BaseProcess] = weakref.WeakSet()
+"""Every process that has been started for decoding."""
 
 
 class Decoded(NamedTuple):
@@ -53,7 +59,7 @@ class Decoder:
         self.dataset, self.targets, self.device, self.workers = dataset, targets, device, workers
         self.on_gpu = device.type == "cuda" and gpu_decodes_jpeg(device)
 
-    def batches(self, plan: Sequence[Sequence[Place]]) -> Iterator[Decoded]:
+    def batches(self, plan: Sequence[Sequence[Place]]) -> Generator[Decoded]:
         """The batches of a pass in their order, pixels on the device; images that cannot be used come back as `bad`."""
         for loaded in self._loaded(plan):
             if isinstance(loaded.pixels, Tensor):
@@ -82,7 +88,7 @@ class Decoder:
             yield loaded
 
     def _load(self, plan: Sequence[Sequence[Place]], workers: int) -> Iterator[Decoded]:
-        before = signal.getsignal(signal.SIGCHLD)
+        before, others = signal.getsignal(signal.SIGCHLD), set(multiprocessing.active_children())
         found = iter(
             DataLoader(
                 _Images(self.dataset, self.targets, encoded=self.on_gpu),
@@ -94,6 +100,7 @@ class Decoder:
                 worker_init_fn=_start_worker,
             )
         )
+        _workers.update(set(multiprocessing.active_children()) - others)
         if threading.current_thread() is threading.main_thread():
             # torch would raise the death of a worker wherever this process is, in the middle of a cell's work
             signal.signal(signal.SIGCHLD, before)
@@ -141,6 +148,13 @@ class _Images(TorchDataset[tuple["Place", "Tensor | DataError"]]):
 
 def _start_worker(number: int) -> None:
     ignore_signals()
+
+
+@atexit.register
+def _end_workers() -> None:
+    """Those of passes that nobody has finished or let go of: Python would ask them to end, which they ignore, and wait."""
+    for process in _workers & set(multiprocessing.active_children()):
+        process.kill()
 
 
 def _file(dataset: Dataset, row: int) -> tuple[Path, int]:

@@ -192,20 +192,20 @@ class Stream:
                 yield from self._through_backbone([lost], None)
 
     def _through_backbone(self, plan: list[list[Place]], cache: FeatureCache | None) -> Iterator[Batch]:
-        waiting = self._decoder.batches(plan)
-        while True:
-            with self.watch("decode", self.device):
-                decoded = next(waiting, None)
-            if decoded is None:
-                break
-            self._note_bad(decoded.bad)
-            if not decoded.places:
-                continue
-            assert isinstance(decoded.pixels, Tensor)
-            for places, features in self._in_memory(decoded.places, decoded.pixels):
-                if cache is not None:
-                    _put(cache, places, features)
-                yield self._batch(places, features)
+        with closing(self._decoder.batches(plan)) as waiting:  # its processes end with the pass, whatever ends it
+            while True:
+                with self.watch("decode", self.device):
+                    decoded = next(waiting, None)
+                if decoded is None:
+                    break
+                self._note_bad(decoded.bad)
+                if not decoded.places:
+                    continue
+                assert isinstance(decoded.pixels, Tensor)
+                for places, features in self._in_memory(decoded.places, decoded.pixels):
+                    if cache is not None:
+                        _put(cache, places, features)
+                    yield self._batch(places, features)
         # what a pass that went on did not read is not there: `refill` reads it when it is wanted
         if cache is not None and not any(map(self._lacks, range(len(self.dataset)))):
             cache.close()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +32,10 @@ LAYERS = (LayerSpec("layer1", 256, 4), LayerSpec("layer3", 1024, 16))
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
+    return noise(tmp_path)
+
+
+def noise(tmp_path: Path) -> Dataset:
     """Seven landscape and four portrait images of noise."""
     rng = np.random.default_rng(0)
     sizes = [(64, 96)] * 7 + [(96, 64)] * 4
@@ -159,6 +166,27 @@ def test_a_bad_image_is_named_by_a_worker_too(dataset: Dataset, workers: int) ->
     with pytest.raises(BadImageError, match=r"3\.png: image 103: cannot be read") as caught:
         list(make(dataset, workers=workers).batches(0))
     assert caught.value.id == 103
+    assert not multiprocessing.active_children()  # although the error still holds the frames of its pass
+
+
+def test_a_pass_that_is_never_finished_does_not_keep_the_process() -> None:
+    """Its decoding processes leave signals to the main one, which must not wait for them when it ends."""
+    begin = """
+from pathlib import Path
+import sys, tempfile
+import torch
+from harness.decoding import Decoder
+from harness.order import Place
+from tests.harness.test_stream import noise
+
+data = noise(Path(tempfile.mkdtemp()))
+sizes = {size: size for size in data.sizes}
+sys.kept = Decoder(data, sizes, torch.device("cpu"), 1).batches([[Place(i, i)] for i in range(6)])
+print(next(sys.kept).places)
+"""
+    done = subprocess.run([sys.executable, "-c", begin], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Place" in done.stdout
 
 
 class Cramped(LoadedResNet50):
