@@ -24,7 +24,7 @@ from harness.overwrite import Overwrite
 from harness.plan import Plan, make_plan
 from harness.predictions import EIGHT_BIT
 from harness.progress import Silent, progress_for
-from harness.recipe import Recipe, load_recipe
+from harness.recipe import Recipe, load_recipe, load_recipes
 from harness.registry import Registry
 from harness.results import Observer
 from harness.run import read_splits, run
@@ -49,19 +49,29 @@ def run_recipe(
     Of several processes only the main one speaks. A signal stops the run where it can go on later.
     """
     keep_pages()
-    recipe = load_recipe(name, overrides, plugins)
-    plans = {fold: make_plan(one) for fold, one in by_fold(recipe).items()}
-    plan = None if plans else make_plan(recipe)
+    every = [(recipe, _plans(recipe)) for recipe in load_recipes(name, overrides, plugins)]
     with interrupt.handled(echoes=asked_for()):
         try:
             with processes():
-                return _run_folds(recipe, plans, out, overwrite) if plan is None else _run(plan, out, overwrite)
+                codes = [_run_planned(recipe, plans, out, overwrite) for recipe, plans in every]
+                return next((code for code in codes if code != OK), OK)
         except interrupt.Interrupted as stop:
             return stop.exit_code
         except ProcessesError:
             if (signal := interrupt.arrived()) is None:
                 raise
             return signal.exit_code  # it came to all of them: one was gone before the others had left
+
+
+def _plans(recipe: Recipe) -> dict[int | None, Plan]:
+    """By fold, or the one plan by None."""
+    folds: dict[int | None, Plan] = {fold: make_plan(one) for fold, one in by_fold(recipe).items()}
+    return folds or {None: make_plan(recipe)}
+
+
+def _run_planned(recipe: Recipe, plans: Mapping[int | None, Plan], out: Path, overwrite: Overwrite) -> int:
+    folds = {fold: plan for fold, plan in plans.items() if fold is not None}
+    return _run_folds(recipe, folds, out, overwrite) if folds else _run(plans[None], out, overwrite)
 
 
 def _run_folds(recipe: Recipe, plans: Mapping[int, Plan], out: Path, overwrite: Overwrite) -> int:
@@ -143,9 +153,16 @@ def self_check(overrides: Sequence[str], out: Path, plugins: Sequence[Path] = ()
 
 
 def dry_run(name: str, overrides: Sequence[str], plugins: Sequence[Path] = ()) -> None:
-    """Print the plan: every cell, the passes, the memory."""
+    """Print the plan of every run: its cells, the passes, the memory."""
     console = Console()
-    recipe = load_recipe(name, overrides, plugins)
+    recipes = load_recipes(name, overrides, plugins)
+    for recipe in recipes:
+        if len(recipes) > 1:
+            console.rule(recipe.name)
+        _print_plan(recipe, console)
+
+
+def _print_plan(recipe: Recipe, console: Console) -> None:
     folds = by_fold(recipe)
     plan = make_plan(next(iter(folds.values()), recipe))
     console.print(_cell_table(plan))

@@ -7,11 +7,12 @@ from pathlib import Path
 
 
 def expanded(path: str | Path) -> Path:
-    """The path with ~ written out where there is such a home; else as it is."""
+    """The path with $VARIABLE and ~ written out where there is such a variable or home; else as it is."""
+    path = Path(os.path.expandvars(path))
     try:
-        return Path(path).expanduser()
+        return path.expanduser()
     except RuntimeError:  # ~somebody who has no home here
-        return Path(path)
+        return path
 
 
 def cache_folder(part: str) -> Path:

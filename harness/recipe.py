@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from harness._yaml import BadYamlError, load_yaml, read_yaml
 from harness.errors import RecipeError, UnknownNameError
 from harness.paths import expanded
+from harness.recipe_runs import each_run, split_name
 from harness.registry import Registry
 
 RECIPES: Registry[Any] = Registry("recipe", "salprobe.recipes")
@@ -70,6 +71,13 @@ class InputSize(_Strict):
     size: tuple[PositiveInt, PositiveInt] | None = None
 
 
+class Limits(_Strict):
+    """The most images of each split."""
+
+    train: PositiveInt | None = None
+    test: PositiveInt | None = None
+
+
 class Cache(_Strict):
     """Training features kept between passes, if they fit."""
 
@@ -114,8 +122,8 @@ class Recipe(_Strict):
     """The fitting grid: stimulus pixels a cell (32: 15 x 20 on a 480 x 640 image), or fixed (rows, columns)."""
     folds: Annotated[int, Field(ge=2)] = 5
     seed: int = 0
-    limit: PositiveInt | None = None
-    """Use only so many training and so many held-out images."""
+    limit: PositiveInt | Limits | None = None
+    """Use only so many training and so many held-out images, or `{train: 100}` of one split only: the first ones."""
     allow_overlap: bool | list[str] = False
     """Held-out images that may be training images as well: true, or the names of their files."""
     batch_size: PositiveInt | Literal["auto"] = "auto"
@@ -135,6 +143,12 @@ class Recipe(_Strict):
     pictures: Annotated[int, Field(ge=0)] = 6
     """Held-out images on each run's contact sheet."""
     tracking: Tracking = Tracking()
+
+    def most_images(self, split: Literal["train", "test"]) -> int | None:
+        """The limit of that split; None: all there are."""
+        if not isinstance(self.limit, Limits):
+            return self.limit
+        return self.limit.train if split == "train" else self.limit.test
 
     @property
     def held_out(self) -> DatasetEntry:
@@ -158,14 +172,36 @@ class Recipe(_Strict):
 def load_recipe(name_or_path: str, overrides: Sequence[str] = (), plugins: Sequence[Path] = ()) -> Recipe:
     """The recipe of that name or file, with `key.path=value` overrides and more plugin files.
 
-    Raises RecipeError naming the key.
+    `study:eye` is one run of a recipe that lists several. Raises RecipeError naming the key.
     """
-    document, where = _find(name_or_path)
+    found = load_recipes(name_or_path, overrides, plugins)
+    if len(found) > 1:
+        runs = [recipe.name for recipe in found]
+        raise RecipeError(
+            f"{name_or_path} is {len(found)} runs ({', '.join(runs)}); choose one: {name_or_path}:RUN, the last part "
+            "of its name"
+        )
+    return found[0]
+
+
+def load_recipes(name_or_path: str, overrides: Sequence[str] = (), plugins: Sequence[Path] = ()) -> list[Recipe]:
+    """Every run of the recipe, with the overrides in each: one, unless it lists `runs`. Raises RecipeError."""
+    name, run = split_name(name_or_path)
+    document, where = _find(name)
     if not isinstance(document, dict):
         raise RecipeError(f"{where}: a recipe is a mapping of keys, found {type(document).__name__}")
+    return [
+        _loaded(one, f"{where}, run {key}" if key else where, Path(name), overrides, plugins)
+        for key, one in each_run(document, where, run).items()
+    ]
+
+
+def _loaded(
+    document: dict[str, Any], where: str, recipe: Path, overrides: Sequence[str], plugins: Sequence[Path]
+) -> Recipe:
     for override in overrides:
         override_key(document, override)
-    _find_plugins(document, Path(name_or_path), plugins)
+    _find_plugins(document, recipe, plugins)
     return parse_recipe(document, where)
 
 

@@ -239,8 +239,8 @@ def read_split(plan: Plan, split: Split, progress: Progress) -> Dataset:
     _say_left_out(dataset, progress)
     if len(dataset) == 0:
         raise DataError(f"{dataset.name}: the {split} split has no usable image")
-    if plan.recipe.limit is not None:
-        dataset = dataset.take(range(min(plan.recipe.limit, len(dataset))))
+    if (most := plan.recipe.most_images(split)) is not None:
+        dataset = dataset.take(range(min(most, len(dataset))))
     points = len(dataset.row)
     progress.say(f"{dataset.name} {split}: {len(dataset)} images, {points} {dataset.points_kind} points")
     return dataset

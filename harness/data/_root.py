@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal
@@ -19,7 +20,9 @@ def existing_root(root: str | None) -> Path:
         raise DataError("where is the dataset? set dataset.root=FOLDER")
     folder = expanded(root).absolute()
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; set dataset.root=FOLDER")
+        unset = [name for name in re.findall(r"\$\{?([A-Za-z_]\w*)", root) if name not in os.environ]
+        first = f"set the environment variable {' and '.join(unset)}, or " if unset else ""
+        raise DataError(f"{folder}: no such folder; {first}set dataset.root=FOLDER")
     return folder
 
 
