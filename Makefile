@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 OUT    ?= results
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format fuzz audit bench soak walkthrough clean
+.PHONY: help demo test check format fuzz audit bench soak walkthrough study clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -62,6 +62,11 @@ walkthrough: $(VENV)/.installed ## run the walkthrough notebook and publish it a
 	rm -rf reports/published/walkthrough
 	env -u SALPROBE_TEST_DATA $(BIN)/python -m nbconvert --to markdown --execute experiments/walkthrough.ipynb \
 	  --output-dir $(CURDIR)/reports/published/walkthrough
+
+# SALPROBE_DATA names the folder with osie640 and salicon71; finished cells are reused
+study: $(VENV)/.installed ## run the whole study (an hour and a half on 2 cores) and write it up
+	$(BIN)/salprobe run study --out $(OUT)
+	$(BIN)/python -m reports.writeup $(OUT) --out reports/published/study
 
 clean: ## remove the environment and caches, keep results
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -152,7 +152,7 @@ def _start_worker(number: int) -> None:
 
 @atexit.register
 def _end_workers() -> None:
-    """Those of passes that nobody has finished or let go of: Python would ask them to end, which they ignore, and wait."""
+    """Those of passes that nobody has finished: Python would ask them to end, which they ignore, and wait for it."""
     for process in _workers & set(multiprocessing.active_children()):
         process.kill()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,12 +32,14 @@ def each_run(document: Document, where: str, only: str | None) -> dict[str, Docu
     shared = {key: value for key, value in document.items() if key != RUNS}
     runs = document[RUNS]
     if not isinstance(runs, dict) or not runs:
-        raise RecipeError(f"{where}: {RUNS}: a mapping of names to the keys that a run changes, found {runs!r}")
+        raise RecipeError(
+            f"{where}: {RUNS}: a mapping of names to the keys that a run changes, found {reprlib.repr(runs)}"
+        )
     for run, changes in runs.items():
         if not isinstance(run, str) or not _NAME.fullmatch(run):
-            raise RecipeError(f"{where}: {RUNS}: {run!r} is no name for a run: letters, digits, . _ and -")
+            raise RecipeError(f"{where}: {RUNS}: {reprlib.repr(run)} is no name for a run: letters, digits, . _ and -")
         if not isinstance(changes, dict):
-            raise RecipeError(f"{where}: {RUNS}.{run}: the keys that it changes, found {changes!r}")
+            raise RecipeError(f"{where}: {RUNS}.{run}: the keys that it changes, found {reprlib.repr(changes)}")
         if "name" in changes or RUNS in changes:
             raise RecipeError(f"{where}: {RUNS}.{run}: a run is named by its place and has no runs of its own")
     if only is not None and only not in runs:

@@ -23,7 +23,7 @@ def compare(study: Study, pairs: Sequence[tuple[Row, Row]], metric: str) -> list
     known = {key: against(study.board.pairs, key, metric) for key in firsts}
     stored = [known[a["cell_key"]].get(b["cell_key"]) for a, b in pairs]
     missing = [i for i, test in enumerate(stored) if test is None]
-    for i, test in zip(missing, _now(study, [pairs[i] for i in missing], metric), strict=True):
+    for i, test in zip(missing, planned_tests(study, [pairs[i] for i in missing], metric), strict=True):
         stored[i] = test
     return stored
 
@@ -49,7 +49,8 @@ def p_in_words(test: Test) -> str:
     return f"p (Holm) {p_value(test['p_holm'])}"
 
 
-def _now(study: Study, pairs: Sequence[tuple[Row, Row]], metric: str) -> list[Test | None]:
+def planned_tests(study: Study, pairs: Sequence[tuple[Row, Row]], metric: str) -> list[Test | None]:
+    """A test of a - b for each pair, None below two images; Holm over these pairs alone: they were planned."""
     made: list[Test | None] = []
     for a, b in pairs:
         first, second = both(study, a, b, metric)

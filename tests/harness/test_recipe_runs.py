@@ -12,8 +12,10 @@ from harness.errors import RecipeError
 from harness.recipe import Limits, load_recipe, load_recipes
 from harness.recipe_runs import merged, split_name
 from harness.results import read_cells
-from tests.harness.small_run import SMALL, write_recipe
-from tests.invoke import salprobe
+from tests.harness.commanding import SMALL, Command, salprobe
+from tests.harness.interrupted import write_recipe
+
+__all__ = ["salprobe"]  # a fixture
 
 SHARED: dict[str, Any] = {
     "name": "r",
@@ -27,7 +29,7 @@ RUNS = {"one": {}, "few": {"limit": {"train": 2}, "dataset": {"test": 3}}, "othe
 
 def recipe(folder: Path, runs: Any, **changes: Any) -> str:
     file = folder / "r.yaml"
-    file.write_text(yaml.safe_dump({**SHARED, **changes, "runs": runs}))
+    file.write_text(yaml.safe_dump({**SHARED, **changes, "runs": runs}, sort_keys=False))
     return str(file)
 
 
@@ -94,12 +96,13 @@ def test_merging_leaves_both_as_they_are() -> None:
     assert ours == {"a": {"b": 1, "c": 2}, "d": [1]}
 
 
-def test_all_runs_one_after_the_other(tmp_path: Path) -> None:
-    """Each into its own folder; a failing one does not keep the others from running, and is not forgotten."""
+def test_all_runs_one_after_the_other(salprobe: Command, tmp_path: Path) -> None:
+    """Each into its own folder."""
     runs = {"fine": {"probes": ["centre", "uniform"]}, "few": {"probes": ["centre"], "limit": {"train": 1}}}
     file = write_recipe(tmp_path, **SMALL, runs=runs)
     said = salprobe("run", file, "--out", tmp_path, "--no-track")
     assert said.code == 0, said.text
+    assert len(read_cells(tmp_path / "stopped-few")) == 1
     assert read_cells(tmp_path / "stopped-fine").probe.tolist() == ["centre", "uniform"]
     assert "train: 1 images" in said.text
     dry = salprobe("run", file, "--dry-run")

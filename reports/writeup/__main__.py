@@ -1,0 +1,50 @@
+"""python -m reports.writeup RESULTS --out FOLDER: read the study's runs, write facts.json, figures and README.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from harness.errors import SalprobeError
+from harness.files import make_folder, replace
+from reports.figures import save, style
+from reports.writeup.choices import Facts
+from reports.writeup.facts import gather, read_runs
+from reports.writeup.figures import figures
+from reports.writeup.pictures import worst
+from reports.writeup.render import render
+
+FACTS, PAGE = "facts.json", "README.md"
+
+
+def write(facts: Facts, out: Path) -> None:
+    """Page and figures of facts that are known."""
+    text = render(facts)
+    with style():
+        for drawn in figures(facts):
+            save(drawn, out)[0].unlink()  # a page of Markdown shows the PNG
+    replace(out / PAGE, text.encode())
+
+
+def main() -> None:
+    """Exit code 7 where results are missing, or no longer say what a sentence claims."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("results", type=Path, nargs="?", help="the folder given to salprobe run study --out")
+    parser.add_argument("--out", type=Path, required=True)
+    chosen = parser.parse_args()
+    try:
+        make_folder(chosen.out)
+        if chosen.results is not None:
+            runs = read_runs(chosen.results)
+            replace(chosen.out / FACTS, json.dumps(gather(runs), indent=1).encode())
+            worst(runs["eye"], chosen.out)
+        write(json.loads((chosen.out / FACTS).read_text(encoding="utf-8")), chosen.out)
+    except SalprobeError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Which cells the write-up speaks of: the best layer, the best of a stage, what is compared with what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+Cell = dict[str, Any]
+Facts = dict[str, Any]
+CC = "cc"
+RIDGE, RIDGE_POSITION, MSE, KL = "ridge", "ridge-position", "sgd-mse", "sgd-kl"
+PROBES = (RIDGE, RIDGE_POSITION, MSE, KL)
+STAGES, BLOCKS, SIZES = "all", "all blocks", "two sizes"
+RANDOM, PIXELS = "random", "pixels"
+STAGE_NAMES = ("stem", "layer1", "layer2", "layer3", "layer4")
+
+
+def find(cells: Iterable[Cell], **names: Any) -> Cell | None:
+    """The cell with these names, e.g. layers="layer3.5", probe="ridge"."""
+    return next((cell for cell in cells if all(cell[name] == value for name, value in names.items())), None)
+
+
+def trained(cells: Iterable[Cell]) -> list[Cell]:
+    """Of the pretrained network at full size."""
+    return [cell for cell in cells if cell["backbone"] == "resnet50" and not is_random(cell)]
+
+
+def untrained(cells: Iterable[Cell]) -> list[Cell]:
+    """Of the same network with random weights."""
+    return [cell for cell in cells if cell["backbone"] == "resnet50" and is_random(cell)]
+
+
+def pixels(cells: Iterable[Cell]) -> list[Cell]:
+    """Of the fixed filters."""
+    return [cell for cell in cells if cell["backbone"] == PIXELS]
+
+
+def sizes(cells: Iterable[Cell]) -> list[Cell]:
+    """Of the pretrained network at several sizes."""
+    return [cell for cell in cells if cell["layers"] == SIZES]
+
+
+def is_random(cell: Cell) -> bool:
+    """Whether its network was never trained."""
+    return str(cell["weights"]).startswith(RANDOM)
+
+
+def single(cells: Iterable[Cell], probe: str = RIDGE) -> list[Cell]:
+    """One layer each, shallow to deep."""
+    found = [cell for cell in cells if cell["depth"] is not None and cell["probe"] == probe]
+    return sorted(found, key=lambda cell: float(cell["depth"]))
+
+
+def gains(cells: Sequence[Cell], over: str, probe: str) -> dict[str, float]:
+    """What a probe has over another in CC, by layer."""
+    base = {str(cell["layers"]): float(cell[CC]) for cell in single(cells, over)}
+    found = {str(cell["layers"]): float(cell[CC]) for cell in single(cells, probe)}
+    return {name: found[name] - score for name, score in base.items() if name in found}
+
+
+def agreement(a: Sequence[Cell], b: Sequence[Cell], probe: str = RIDGE) -> float:
+    """Pearson's correlation of two profiles of CC over the layers that both have."""
+    one, other = ({str(cell["layers"]): float(cell[CC]) for cell in single(cells, probe)} for cells in (a, b))
+    names = [name for name in one if name in other]
+    return float(np.corrcoef([one[name] for name in names], [other[name] for name in names])[0, 1])
+
+
+def median(cells: Iterable[Cell]) -> float:
+    """Of CC."""
+    return float(np.median([cell[CC] for cell in cells]))
+
+
+def cost(cells: Iterable[Cell], probe: str) -> float:
+    """Seconds of fitting all of a probe's readouts, the passes through the network apart."""
+    return float(sum(cell["fitting_seconds"] for cell in cells if cell["probe"] == probe))
+
+
+def best(cells: Iterable[Cell]) -> Cell:
+    """By CC; raises ValueError where there is none."""
+    return max(cells, key=lambda cell: float(cell[CC]))
+
+
+def of_stage(cells: Iterable[Cell], stage: str) -> list[Cell]:
+    """Those that read one block of that stage."""
+    return [cell for cell in cells if str(cell["layers"]).partition(".")[0] == stage]
+
+
+def best_of_stages(cells: Sequence[Cell], probe: str = RIDGE) -> dict[str, Cell]:
+    """Each stage's best block."""
+    found = {stage: of_stage(single(cells, probe), stage) for stage in STAGE_NAMES}
+    return {stage: best(blocks) for stage, blocks in found.items() if blocks}
+
+
+def planned(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Cell]]:
+    """The comparisons that the study makes, (a, b): what a has over b."""
+    network = trained(cells)
+    layers = single(network)
+    if not layers:
+        return
+    top = best(layers)
+    for cell in best_of_stages(network).values():
+        if cell is not top:
+            yield top, cell
+    yield from _of_sets(cells, network, top)
+    yield from _of_probes(network, str(top["layers"]))
+    yield from _of_controls(cells, top)
+
+
+def _of_sets(cells: Sequence[Cell], network: Sequence[Cell], top: Cell) -> Iterator[tuple[Cell, Cell]]:
+    together = [find(network, layers=name, probe=RIDGE) for name in (STAGES, BLOCKS)]
+    known = [top, *(cell for cell in (*together, find(sizes(cells), probe=RIDGE)) if cell)]
+    for i, b in enumerate(known):
+        for a in known[i + 1 :]:
+            yield a, b
+
+
+def _of_probes(network: Sequence[Cell], layer: str) -> Iterator[tuple[Cell, Cell]]:
+    for layers in (layer, STAGES, BLOCKS):
+        ridge = find(network, layers=layers, probe=RIDGE)
+        for probe in (RIDGE_POSITION, MSE, KL):
+            other = find(network, layers=layers, probe=probe)
+            if ridge and other:
+                yield other, ridge
+
+
+def _of_controls(cells: Sequence[Cell], top: Cell) -> Iterator[tuple[Cell, Cell]]:
+    """By ridge: the best layer against an untrained network's best, that against the filters, these against the centre."""
+    chance, filters = single(untrained(cells)), [cell for cell in pixels(cells) if cell["probe"] == RIDGE]
+    centre = find(cells, probe="centre")
+    for a, b in ((top, chance), (chance, filters), (filters, [centre] if centre else [])):
+        left = a if isinstance(a, dict) else best(a) if a else None
+        if left and b:
+            yield left, best(b)

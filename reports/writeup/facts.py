@@ -1,0 +1,106 @@
+"""What the study's result folders say, in one JSON document: everything that the write-up states is taken from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.errors import ResultsError
+from harness.results import interval_columns, share_columns
+from reports._board import label, own_seconds, shared_seconds
+from reports.comparisons import both, planned_tests
+from reports.provenance import machine
+from reports.study import Row, Study, read_studies
+from reports.writeup.choices import CC, Cell, Facts, planned
+from reports.writeup.pictures import failing
+
+RECIPE = "study"
+METRICS = (CC, "auc", "nss", "ig")
+
+
+def read_runs(results: Path) -> dict[str, Study]:
+    """The study's runs below a results folder, by the name they have in the recipe; raises ResultsError."""
+    folders = sorted(path for path in results.glob(f"{RECIPE}-*") if path.is_dir())
+    if not folders:
+        raise ResultsError(f"{results}: no run of the recipe {RECIPE}; first: salprobe run {RECIPE} --out {results}")
+    return {study.board.recipe.removeprefix(f"{RECIPE}-"): study for study in read_studies(folders, CC)}
+
+
+def gather(runs: dict[str, Study]) -> Facts:
+    """The facts of these runs."""
+    facts: Facts = {"runs": {}, "cells": {}, "tests": {}}
+    for name, study in runs.items():
+        facts["runs"][name] = _run(study)
+        facts["cells"][name] = [_cell(study, row) for row in study.scored]
+        facts["tests"][name] = list(_tests(study, facts["cells"][name]))
+    facts["failures"] = _failures(runs["eye"])
+    return facts
+
+
+def _run(study: Study) -> dict[str, Any]:
+    about, environment = study.about.get("dataset", {}), study.about.get("environment", {})
+    finished = study.board.finished
+    return {
+        "dataset": study.board.dataset,
+        "train": about.get("train", {}).get("images"),
+        "test": about.get("test", {}).get("images"),
+        "cells": len(finished),
+        "unfinished": len(study.board.others),
+        "passes_seconds": {name: round(seconds, 1) for name, seconds in shared_seconds(study.board).items()},
+        "seconds": round(sum(shared_seconds(study.board).values()) + sum(map(own_seconds, finished)), 1),
+        "machine": machine(study.about),
+        "commit": environment.get("git_commit"),
+        "precision": study.recipe.get("precision"),
+        "torch": environment.get("packages", {}).get("torch"),
+    }
+
+
+def _cell(study: Study, row: Row) -> Cell:
+    found: Cell = {name: row[name] for name in ("backbone", "weights", "layers", "depth", "probe")}
+    fitting = sum(row.get(f"time_{phase}_s") or 0.0 for phase in ("fit", "solve"))
+    found |= {"key": row["cell_key"], "label": label(row), "fitting_seconds": round(fitting, 2)}
+    found |= {metric: _rounded(row.get(metric)) for metric in METRICS}
+    found |= {name: _rounded(row.get(name)) for name in (*interval_columns(CC), *share_columns(CC))}
+    told = {"alpha": study.info(row).get("alpha"), "flags": row.get("flags")}
+    return found | {name: value for name, value in told.items() if value is not None}
+
+
+def _tests(study: Study, cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
+    """The planned comparisons, with Holm's correction over them."""
+    rows = {row["cell_key"]: row for row in study.scored}
+    pairs = list(planned(cells))
+    found = planned_tests(study, [(rows[a["key"]], rows[b["key"]]) for a, b in pairs], CC) if pairs else []
+    for (a, b), test in zip(pairs, found, strict=True):
+        if test is not None:
+            numbers = {name: _rounded(test[name], 6) for name in ("difference", "low", "high", "p_value", "p_holm")}
+            yield {"a": a["label"], "b": b["label"], **numbers, "images": int(test["n"])}
+
+
+def _failures(study: Study) -> dict[str, Any]:
+    """Where the best readout fails, and whether people agree there: image by image, CC of both."""
+    best, ceiling = study.best, study.bound("ceiling")
+    if best is None or ceiling is None:
+        return {}
+    ours, theirs = (np.array(column) for column in both(study, best, ceiling, CC))
+    scores, people = (study.results[row["cell_key"]].per_image for row in (best, ceiling))
+    return {
+        "cell": label(best),
+        "correlation_with_people": _rounded(float(np.corrcoef(ours, theirs)[0, 1])),
+        "quantiles": {str(q): _rounded(float(np.quantile(ours, q / 100))) for q in (5, 25, 50, 75, 95)},
+        "below_half": int((ours < 0.5).sum()),
+        "images": len(ours),
+        "worst": [
+            {
+                "image": image,
+                **{of: _rounded(by.score_of(image)[CC]) for of, by in (("cc", scores), ("people", people))},
+            }
+            for image in failing(scores)
+        ],
+    }
+
+
+def _rounded(value: float | None, digits: int = 4) -> float | None:
+    return None if value is None else round(float(value), digits)
