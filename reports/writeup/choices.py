@@ -126,7 +126,7 @@ def _of_probes(network: Sequence[Cell], layer: str) -> Iterator[tuple[Cell, Cell
 
 
 def _of_controls(cells: Sequence[Cell], top: Cell) -> Iterator[tuple[Cell, Cell]]:
-    """By ridge: the best layer against an untrained network's best, that against the filters, these against the centre."""
+    """By ridge: the best layer against the best untrained one, that against the filters, these against the centre."""
     chance, filters = single(untrained(cells)), [cell for cell in pixels(cells) if cell["probe"] == RIDGE]
     centre = find(cells, probe="centre")
     for a, b in ((top, chance), (chance, filters), (filters, [centre] if centre else [])):

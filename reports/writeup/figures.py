@@ -73,7 +73,11 @@ def _curves(axis: Axes, cells: Sequence[Cell]) -> None:
     for cell, name, colour in lines:
         if cell:
             axis.axhline(cell[CC], color=colour, linestyle=":", linewidth=1)
-            place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right"}
+            place: dict[str, Any] = {
+                "xycoords": ("axes fraction", "data"),
+                "textcoords": "offset points",
+                "ha": "right",
+            }
             axis.annotate(name, (0.76, cell[CC]), xytext=(0, -9), color=colour, fontsize=7.5, **place)
     axis.axvline(last + 0.75, color=FLOOR, linewidth=0.7)
     axis.set_xticks(list(places.values()), [name.removeprefix("layer") for name in places], rotation=90, fontsize=7)

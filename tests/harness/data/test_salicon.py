@@ -119,6 +119,14 @@ def test_no_root() -> None:
         Salicon(root="/nowhere/at/all", edition="2015", points="mouse").read("train")
 
 
+def test_a_root_may_name_an_environment_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_root(tmp_path / "data", two_images())
+    monkeypatch.setenv("SALPROBE_TEST_HERE", str(tmp_path))
+    assert len(read(Path("$SALPROBE_TEST_HERE/data"))) == len(read(tmp_path / "data"))
+    with pytest.raises(DataError, match=r"set the environment variable SALPROBE_TEST_THERE, or set dataset\.root"):
+        read(Path("${SALPROBE_TEST_THERE}/data"))
+
+
 def test_parameters_as_a_recipe_gives_them() -> None:
     adapter = TypeAdapter(Salicon)
     assert adapter.validate_python({"edition": 2015, "points": "eye"}).edition == "2015"
