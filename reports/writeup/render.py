@@ -7,12 +7,21 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from harness.cells import NO_BACKBONE
 from harness.errors import ResultsError
 from reports.writeup import choices
 from reports.writeup.choices import CC, Cell, Facts
 from reports.writeup.figures import learning_curve
 
-DIFFERENT = 0.05
+TOGETHER = {
+    choices.STAGES: "five stages",
+    choices.BLOCKS: "all 17 blocks",
+    choices.SIZES: "seven layers at two image sizes",
+}
+HEAD = (
+    "| weights | layers | probe | eye: CC [95 %] | share | AUC | NSS | mouse: CC |",
+    "| --- | --- | --- | --- | ---: | ---: | ---: | ---: |",
+)
 
 
 class ClaimError(ResultsError):
@@ -36,37 +45,29 @@ def render(facts: Facts) -> str:
 
 
 def results_table(facts: Facts) -> list[str]:
-    """The README's table: the best block of each stage, all of them together, controls, floor and ceiling."""
+    """The README's table: the best block of each stage, several together, controls, floor and ceiling."""
     eye, mouse = facts["cells"]["eye"], facts["cells"]["mouse"]
-    chosen: list[tuple[str, Cell, list[Cell]]] = [("centre", _one(eye, probe="centre"), mouse)]
-    for cell in choices.best_of_stages(choices.trained(eye)).values():
-        chosen.append((cell["layers"], cell, choices.trained(mouse)))
-    for name in (choices.STAGES, choices.BLOCKS):
-        words = {choices.STAGES: "five stages", choices.BLOCKS: "all 17 blocks"}[name]
-        chosen.append((words, _one(choices.trained(eye), layers=name, probe=choices.RIDGE), choices.trained(mouse)))
-    chosen.append(("seven layers, two image sizes", _one(eye, layers=choices.SIZES, probe=choices.RIDGE), mouse))
-    sgd = choices.best(choices.single(choices.trained(eye), choices.KL))
-    chosen.append((sgd["layers"], sgd, choices.trained(mouse)))
-    for cells, of in ((choices.untrained(eye), choices.untrained(mouse)), (choices.pixels(eye), choices.pixels(mouse))):
-        cell = choices.best(cell for cell in cells if cell["probe"] == choices.RIDGE)
-        chosen.append((cell["layers"], cell, of))
-    chosen.append(("observers", _one(eye, probe="observers"), mouse))
-    lines = ["| weights | layers | probe | eye: CC [95 %] | share | AUC | NSS | mouse: CC |"]
-    lines.append("| --- | --- | --- | --- | ---: | ---: | ---: | ---: |")
-    for name, cell, others in chosen:
-        network = cell["depth"] is not None or cell["layers"] not in ("", "none", None)
-        other = choices.find(others, layers=cell["layers"], probe=cell["probe"])
-        named = [cell["weights"], name, cell["probe"]] if network else ["", "", cell["probe"]]
-        numbers = [with_interval(cell), percent(cell), score(cell, "auc"), score(cell, "nss"), score(other)]
-        lines.append("| " + " | ".join([*named, *numbers]) + " |")
-    return lines
+    network = choices.trained(eye)
+    filters = [cell for cell in choices.pixels(eye) if cell["probe"] == choices.RIDGE]
+    chosen = [
+        choices.find(eye, probe="centre"),
+        *choices.best_of_stages(network).values(),
+        *(choices.find(eye, layers=name, probe=choices.RIDGE, weights=network[0]["weights"]) for name in TOGETHER),
+        choices.best(choices.single(network, choices.KL)),
+        choices.best(choices.single(choices.untrained(eye))),
+        choices.best(filters),
+        choices.find(eye, probe="observers"),
+    ]
+    return [*HEAD, *(_line(cell, mouse) for cell in chosen if cell)]
 
 
-def _one(cells: Iterable[Cell], **names: Any) -> Cell:
-    found = choices.find(cells, **names)
-    if found is None:
-        raise ClaimError(f"no cell with {', '.join(f'{name} {value}' for name, value in names.items())}")
-    return found
+def _line(cell: Cell, mouse: Iterable[Cell]) -> str:
+    """The cell's numbers, and the CC of the same readout trained and tested on the other recordings."""
+    same = {name: cell[name] for name in ("backbone", "weights", "layers", "probe")}
+    layers = "all filters" if cell["backbone"] == choices.PIXELS else TOGETHER.get(cell["layers"], cell["layers"])
+    names = [*((cell["weights"], layers) if cell["backbone"] != NO_BACKBONE else ("", "")), cell["probe"]]
+    numbers = [with_interval(cell), percent(cell), score(cell, "auc"), score(cell, "nss")]
+    return "| " + " | ".join([*names, *numbers, score(choices.find(mouse, **same))]) + " |"
 
 
 def claim(holds: object, words: str) -> str:
@@ -117,8 +118,3 @@ def test(facts: Facts, run: str, a: Cell, b: Cell) -> dict[str, Any]:
 def number(value: float, digits: int = 3) -> str:
     """ ".012", "−.004"; whole numbers with digits=0."""
     return f"{value:,.{digits}f}".replace("-", "−").replace("0.", ".", 1) if digits else f"{value:,.0f}"
-
-
-def differ(tests: Iterable[dict[str, Any]]) -> int:
-    """How many of them are more than chance."""
-    return sum(one["p_holm"] < DIFFERENT for one in tests)
