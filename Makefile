@@ -25,8 +25,10 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml
 demo: $(VENV)/.installed ## run the main job on the embedded data: install, train, score, log
 	$(BIN)/salprobe run quickstart --out $(OUT)
 
+# JOBS is how many processes share the tests, a file at a time: make test JOBS=0 for one that a debugger reaches
+JOBS ?= logical
 test: $(VENV)/.installed ## run the test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --maxprocesses 8 --dist loadfile
 
 check: $(VENV)/.installed ## lint and strict type check
 	$(BIN)/ruff check .

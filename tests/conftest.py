@@ -7,6 +7,9 @@ import pytest
 
 # as the command line does: without it a busy machine makes small operations 100x slower
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# where several processes share the tests, they share the cores, too
+if (processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
 
 
 @pytest.fixture(autouse=True, scope="module")

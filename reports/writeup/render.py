@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from harness.cells import NO_BACKBONE
 from harness.errors import ResultsError
@@ -30,8 +30,9 @@ class ClaimError(ResultsError):
 
 def render(facts: Facts) -> str:
     """The page; raises ClaimError naming the sentence that is not true of these facts."""
-    environment = Environment(  # noqa: S701 - Markdown, of numbers and names of our own
+    environment = Environment(
         loader=PackageLoader("reports"),
+        autoescape=select_autoescape(),  # of HTML alone: this is Markdown, of numbers and names of our own
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
