@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from reports.writeup.render import results_table
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -17,18 +19,10 @@ def table_below(heading: str) -> list[list[str]]:
     return [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")][2:]
 
 
-def test_the_results_table_is_the_published_leaderboard() -> None:
-    published = pd.read_csv(ROOT / "reports/published/osie/leaderboard.csv").fillna(
-        {"weights": "none", "layers": "none"}
-    )
-    lines = table_below("## Results")
-    assert len(lines) > 8
-    for weights, layers, probe, cc, share, auc, sauc, nss, ig in lines:
-        named = (published.weights == weights) & (published.layers == layers) & (published.probe == probe)
-        (row,) = published[named].itertuples()
-        assert cc == f"{row.cc:.3f} [{row.cc_ci_low:.3f}, {row.cc_ci_high:.3f}]"
-        assert share == f"{row.share_cc * 100:.0f}"
-        assert (auc, sauc, nss, ig) == (f"{row.auc:.3f}", f"{row.sauc:.3f}", f"{row.nss:.2f}", f"{row.ig:.2f}")
+def test_the_results_table_is_the_studys() -> None:
+    facts = json.loads((ROOT / "reports/published/study/facts.json").read_text(encoding="utf-8"))
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Results")[2].partition("\n## ")[0]
+    assert [line for line in section.splitlines() if line.startswith("|")] == results_table(facts)
 
 
 def test_how_far_linear_goes_is_the_published_leaderboard() -> None:

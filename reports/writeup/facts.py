@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import ResultsError
+from harness.recipe import load_recipes
 from harness.results import interval_columns, share_columns
 from reports._board import label, own_seconds, shared_seconds
 from reports.comparisons import both, planned_tests
@@ -23,10 +24,12 @@ METRICS = (CC, "auc", "nss", "ig")
 
 def read_runs(results: Path) -> dict[str, Study]:
     """The study's runs below a results folder, by the name they have in the recipe; raises ResultsError."""
-    folders = sorted(path for path in results.glob(f"{RECIPE}-*") if path.is_dir())
-    if not folders:
-        raise ResultsError(f"{results}: no run of the recipe {RECIPE}; first: salprobe run {RECIPE} --out {results}")
-    return {study.board.recipe.removeprefix(f"{RECIPE}-"): study for study in read_studies(folders, CC)}
+    names = [recipe.name for recipe in load_recipes(RECIPE)]
+    missing = [name for name in names if not (results / name).is_dir()]
+    if missing:
+        raise ResultsError(f"{results}: no {', '.join(missing)}; first: salprobe run {RECIPE} --out {results}")
+    studies = read_studies([results / name for name in names], CC)
+    return {study.board.recipe.removeprefix(f"{RECIPE}-"): study for study in studies}
 
 
 def gather(runs: dict[str, Study]) -> Facts:

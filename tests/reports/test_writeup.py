@@ -1,0 +1,114 @@
+"""The study's write-up: facts are those of the result files, the page is made of the facts, claims are checked."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ResultsError
+from harness.plan import make_plan
+from harness.progress import Silent
+from harness.recipe import parse_recipe
+from harness.results import read_cells, read_per_image
+from harness.run import run
+from reports.study import read_studies
+from reports.writeup import __main__ as command
+from reports.writeup.choices import Facts, best, cost, find, gains, planned, single, trained, untrained
+from reports.writeup.facts import gather, read_runs
+from reports.writeup.figures import learning_curve
+from reports.writeup.render import ClaimError, claim, number, render, score, signed
+
+PUBLISHED = Path(__file__).parents[2] / "reports" / "published" / "study"
+RECIPE = {
+    "name": "study-eye",
+    "dataset": {"reader": "demo", "train": 6, "test": 4, "height": 96, "width": 128},
+    "backbones": [{"name": "resnet50", "weights": "random"}],
+    "layers": ["layer3.5", "layer4.0", "all"],
+    "probes": ["ridge", {"name": "sgd", "epochs": 1}, "centre", "observers"],
+    "folds": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def published() -> Facts:
+    facts: Facts = json.loads((PUBLISHED / "facts.json").read_text(encoding="utf-8"))
+    return facts
+
+
+def test_facts_are_what_the_result_files_say(tmp_path: Path) -> None:
+    folder = run(make_plan(parse_recipe(RECIPE)), tmp_path, Silent()).folder
+    (study,) = read_studies([folder])
+    facts = gather({"eye": study})
+    cells = read_cells(folder).set_index("cell_key")
+    assert {cell["key"] for cell in facts["cells"]["eye"]} == set(cells.index)
+    for cell in facts["cells"]["eye"]:
+        row = cells.loc[cell["key"]]
+        assert cell["cc"] == pytest.approx(row["cc"], abs=5e-5)
+        assert cell["cc_ci_low"] == pytest.approx(row["cc_ci_low"], abs=5e-5)
+        assert cell["fitting_seconds"] == pytest.approx(row["time_fit_s"] + (row.get("time_solve_s") or 0), abs=0.006)
+    about = facts["runs"]["eye"]
+    assert (about["train"], about["test"], about["cells"], about["unfinished"]) == (6, 4, len(cells), 0)
+    top = find(facts["cells"]["eye"], label=facts["failures"]["cell"])
+    assert top is not None
+    images = read_per_image(folder).query("cell_key == @top['key']").set_index("image_id")["cc"].sort_values()
+    assert [one["image"] for one in facts["failures"]["worst"]] == images.index.tolist()[:5]
+    assert facts["failures"]["worst"][0]["cc"] == pytest.approx(images.iloc[0], abs=5e-5)
+
+
+def test_without_runs_it_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match=r"no study-eye, study-mouse, .*; first: salprobe run study --out"):
+        read_runs(tmp_path)
+
+
+def test_the_published_page_is_made_of_the_published_facts(published: Facts) -> None:
+    assert render(published) == (PUBLISHED / "README.md").read_text(encoding="utf-8")
+    for picture in ("layers.png", "learning.png", "worst.jpg"):
+        assert (PUBLISHED / picture).stat().st_size > 10_000
+
+
+def test_page_and_figures_are_written_from_facts_alone(
+    published: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "facts.json").write_text(json.dumps(published))
+    monkeypatch.setattr("sys.argv", ["writeup", "--out", str(tmp_path)])
+    command.main()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "facts.json", "layers.png", "learning.png"]
+
+
+def test_a_sentence_that_is_no_longer_true_is_named(published: Facts) -> None:
+    wrong = copy.deepcopy(published)
+    for cell in wrong["cells"]["eye"]:
+        if cell["layers"] == "all blocks":
+            cell["cc"] = 0.1
+    with pytest.raises(ClaimError, match=r"do not say .*Reading several blocks adds"):
+        render(wrong)
+    with pytest.raises(ClaimError, match="it is so"):
+        claim(False, "it is so")
+
+
+def test_choices_on_the_published_facts(published: Facts) -> None:
+    cells = published["cells"]["eye"]
+    layers = [cell["layers"] for cell in single(trained(cells))]
+    assert len(layers) == 17
+    assert layers[0] == "stem"
+    assert layers[-1] == "layer4.2"
+    assert best(single(trained(cells)))["cc"] == max(cell["cc"] for cell in single(trained(cells)))
+    assert all(cell["weights"].startswith("random") for cell in untrained(cells))
+    assert gains(trained(cells), "ridge", "ridge") == dict.fromkeys(layers, 0.0)
+    assert cost(cells, "ridge") == pytest.approx(sum(c["fitting_seconds"] for c in cells if c["probe"] == "ridge"))
+    made = {(test["a"], test["b"]) for test in published["tests"]["eye"]}
+    assert {(a["label"], b["label"]) for a, b in planned(cells)} == made
+    curve = learning_curve(published, layers="layer3.5", probe="ridge")
+    assert [images for images, _ in curve] == [10, 20, 50, 100, 200, 500]
+
+
+def test_numbers_as_people_read_them() -> None:
+    assert score({"cc": 0.7434}) == ".743"
+    assert score({"cc": -0.0512}) == "−.051"
+    assert score({"cc": 1.234}) == "1.234"
+    assert (number(1234.5, 0), number(-0.0042), number(0.95, 2)) == ("1,234", "−.004", ".95")
+    test = {"difference": -0.0214, "low": -0.03, "high": -0.01, "p_holm": 0.0123}
+    assert signed(test) == "−.021 [−.030, −.010], p = .012"
