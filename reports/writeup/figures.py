@@ -73,12 +73,10 @@ def _curves(axis: Axes, cells: Sequence[Cell]) -> None:
     for cell, name, colour in lines:
         if cell:
             axis.axhline(cell[CC], color=colour, linestyle=":", linewidth=1)
-            place: dict[str, Any] = {
-                "xycoords": ("axes fraction", "data"),
-                "textcoords": "offset points",
-                "ha": "right",
-            }
-            axis.annotate(name, (0.76, cell[CC]), xytext=(0, -9), color=colour, fontsize=7.5, **place)
+            place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+            place |= {"bbox": {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.3}, "fontsize": 7.5}
+            at, up, side = (0.76, -9, "right") if name == "fixed filters" else (0.06, 3, "left")
+            axis.annotate(name, (at, cell[CC]), xytext=(0, up), ha=side, color=colour, **place)
     axis.axvline(last + 0.75, color=FLOOR, linewidth=0.7)
     axis.set_xticks(list(places.values()), [name.removeprefix("layer") for name in places], rotation=90, fontsize=7)
     axis.grid(visible=False, axis="x")
