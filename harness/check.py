@@ -13,7 +13,7 @@ from rich.table import Table
 from harness.errors import ContractError, RecipeError, UnknownNameError
 from harness.listing import registry_of
 from harness.plugin_files import load_plugins
-from harness.recipe import override_key
+from harness.recipe_overrides import override_key
 from harness.testing import Check, examine_backbone, examine_dataset, examine_metric, examine_probe
 
 EXAMINE: dict[str, Callable[..., list[Check]]] = {

@@ -49,12 +49,11 @@ def run_recipe(
     Of several processes only the main one speaks. A signal stops the run where it can go on later.
     """
     keep_pages()
-    every = [(recipe, _plans(recipe)) for recipe in load_recipes(name, overrides, plugins)]
+    every = [(recipe, _planned(recipe)) for recipe in load_recipes(name, overrides, plugins)]
     with interrupt.handled(echoes=asked_for()):
         try:
             with processes():
-                codes = [_run_planned(recipe, plans, out, overwrite) for recipe, plans in every]
-                return next((code for code in codes if code != OK), OK)
+                return _first_bad([_run_planned(recipe, plan, out, overwrite) for recipe, plan in every])
         except interrupt.Interrupted as stop:
             return stop.exit_code
         except ProcessesError:
@@ -63,15 +62,17 @@ def run_recipe(
             return signal.exit_code  # it came to all of them: one was gone before the others had left
 
 
-def _plans(recipe: Recipe) -> dict[int | None, Plan]:
-    """By fold, or the one plan by None."""
-    folds: dict[int | None, Plan] = {fold: make_plan(one) for fold, one in by_fold(recipe).items()}
-    return folds or {None: make_plan(recipe)}
+def _planned(recipe: Recipe) -> Plan | dict[int, Plan]:
+    """The plan, or one a fold."""
+    return {fold: make_plan(one) for fold, one in by_fold(recipe).items()} or make_plan(recipe)
 
 
-def _run_planned(recipe: Recipe, plans: Mapping[int | None, Plan], out: Path, overwrite: Overwrite) -> int:
-    folds = {fold: plan for fold, plan in plans.items() if fold is not None}
-    return _run_folds(recipe, folds, out, overwrite) if folds else _run(plans[None], out, overwrite)
+def _run_planned(recipe: Recipe, plan: Plan | dict[int, Plan], out: Path, overwrite: Overwrite) -> int:
+    return _run(plan, out, overwrite) if isinstance(plan, Plan) else _run_folds(recipe, plan, out, overwrite)
+
+
+def _first_bad(codes: Sequence[int]) -> int:
+    return next((code for code in codes if code != OK), OK)
 
 
 def _run_folds(recipe: Recipe, plans: Mapping[int, Plan], out: Path, overwrite: Overwrite) -> int:
@@ -83,7 +84,7 @@ def _run_folds(recipe: Recipe, plans: Mapping[int, Plan], out: Path, overwrite: 
         tracker = MlflowObserver() if recipe.tracking.enabled else None
         folder = pool(recipe, folds, metrics, out, [tracker] if tracker else [])
         codes.append(_show(folder, out, tracker, Console(), failed=CELLS_FAILED in codes))
-    return next((code for code in codes if code != OK), OK)
+    return _first_bad(codes)
 
 
 def _run(plan: Plan, out: Path, overwrite: Overwrite, watching: Sequence[Observer] = ()) -> int:

@@ -20,7 +20,7 @@ from harness.predict import Formats, Predicted, Wanted, images_for, predict_imag
 from harness.predictions import TOGETHER
 from harness.predictor import Predictor
 from harness.progress import progress_for
-from harness.recipe import override_key
+from harness.recipe_overrides import override_key
 from harness.shown import shown
 
 if TYPE_CHECKING:

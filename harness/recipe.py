@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from harness._yaml import BadYamlError, load_yaml, read_yaml
 from harness.errors import RecipeError, UnknownNameError
 from harness.paths import expanded
+from harness.recipe_overrides import override_key
 from harness.recipe_runs import each_run, split_name
 from harness.registry import Registry
 
@@ -21,7 +21,6 @@ RECIPES: Registry[Any] = Registry("recipe", "salprobe.recipes")
 
 LayerSet = str | list[str] | Annotated[dict[str, list[str]], Field(min_length=1, max_length=1)]
 """A layer or one of the words for many, several layers together, or several under a name: {best: [layer2, layer3]}."""
-DATASET_KEYS = ("dataset", "test_dataset")
 PositiveInt = Annotated[int, Field(gt=0)]
 
 
@@ -262,45 +261,6 @@ def _find(name_or_path: str) -> tuple[Any, str]:
     if name_or_path not in named:
         raise UnknownNameError(RECIPES.unknown(name_or_path, list(named)) + "; a file must end in .yaml")
     return load_yaml(named[name_or_path]), f"recipe {name_or_path}"
-
-
-def override_key(document: dict[str, Any], override: str) -> None:
-    """Set one `key.path=value` in a recipe that is still a mapping; raises RecipeError naming the override."""
-    path, equals, text = override.partition("=")
-    if not equals or not path:
-        raise RecipeError(f"--set {override}: write it as key.path=value")
-    try:
-        value = load_yaml(text)
-    except BadYamlError as error:
-        raise RecipeError(f"--set {override}: {text!r} is not a YAML value") from error
-    *parents, last = path.split(".")
-    node: Any = document
-    for done, key in enumerate(parents):
-        node = _descend(node, key, override, ".".join(parents[: done + 1]))
-    if isinstance(node, list):
-        node[_index(node, last, override)] = value
-    else:
-        node[last] = value
-
-
-def _descend(node: Any, key: str, override: str, so_far: str) -> Any:
-    """The child at `key`, with a plugin's short form (its name) written out so that parameters can be set on it."""
-    place: Any = _index(node, key, override) if isinstance(node, list) else key
-    if isinstance(node, dict):
-        node.setdefault(key, {})
-    child = node[place]
-    plugin = so_far.partition(".")[0] in (*DATASET_KEYS, "backbones", "probes")
-    if plugin and isinstance(child, str):
-        child = node[place] = {"reader" if key in DATASET_KEYS else "name": child}
-    if not isinstance(child, dict | list):
-        raise RecipeError(f"--set {override}: {so_far} is a {type(child).__name__}, it has no keys")
-    return child
-
-
-def _index(node: list[Any], key: str, override: str) -> int:
-    if not re.fullmatch("[0-9]{1,9}", key) or int(key) >= len(node):
-        raise RecipeError(f"--set {override}: {key!r} is not an index below {len(node)}")
-    return int(key)
 
 
 def _is_union_branch(part: object) -> bool:

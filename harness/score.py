@@ -27,7 +27,8 @@ from harness.metric_registry import METRICS
 from harness.metrics import Metric
 from harness.plan import Plan, readers
 from harness.predictions import Checked, Found, StoredReadout, check_maps, find_maps
-from harness.recipe import load_recipe, override_key, parse_recipe, recipe_names
+from harness.recipe import load_recipe, parse_recipe, recipe_names
+from harness.recipe_overrides import override_key
 from harness.results import RECIPE, CellResult, ResultsFolder, RunRecord
 from harness.run import about, matrix_id, read_split
 from harness.shown import shown

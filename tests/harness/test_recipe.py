@@ -106,9 +106,11 @@ def test_files_that_are_no_recipes(tmp_path: Path) -> None:
 
 def test_packaged_recipes_can_all_be_planned() -> None:
     assert {"quickstart", "layers", "full", "osie"} <= set(recipe_names())
-    for name in recipe_names():
-        for plan in map(make_plan, load_recipes(name)):
-            assert plan.recipe.name.startswith(name)
+    for name, text in recipe_names().items():
+        plans = [make_plan(recipe) for recipe in load_recipes(name)]
+        runs = yaml.safe_load(text).get("runs", {})
+        assert [plan.recipe.name for plan in plans] == ([f"{name}-{run}" for run in runs] or [name])
+        for plan in plans:
             assert plan.recipe.description
             assert len({cell.label for cell in plan.cells}) == len(plan.cells) > 3
 
