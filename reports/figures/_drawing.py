@@ -106,15 +106,26 @@ def key(label: str, colour: str, marker: str = "", line: str = "", *, hollow: bo
     return Line2D([], [], color=colour, label=label, **how)
 
 
+def error_bars(values: Sequence[float], ends: Sequence[tuple[float, float]]) -> list[list[float]]:
+    """Intervals as matplotlib takes them: how far below and above each value they reach."""
+    low = [max(0.0, value - end) for value, (end, _) in zip(values, ends, strict=True)]
+    return [low, [max(0.0, end - value) for value, (_, end) in zip(values, ends, strict=True)]]
+
+
 def save(drawn: Drawn, folder: Path) -> list[Path]:
     """Write it as .svg and .png."""
     svg, png = (folder / f"{drawn.name}.{kind}" for kind in ("svg", "png"))
     make_folder(folder)
     replace(svg, drawn.svg.encode())
+    save_png(drawn, folder)
+    return [svg, png]
+
+
+def save_png(drawn: Drawn, folder: Path) -> None:
+    """Write it as .png alone."""
     buffer = io.BytesIO()
     drawn.figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
-    replace(png, buffer.getvalue())
-    return [svg, png]
+    replace(folder / f"{drawn.name}.png", buffer.getvalue())
 
 
 def inline(drawn: Drawn) -> str:

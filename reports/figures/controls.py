@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from reports._board import interval, score, score_with_interval
 from reports._pairs import difference
 from reports.comparisons import compare, p_in_words
-from reports.figures._drawing import Drawn, key, panels
+from reports.figures._drawing import Drawn, error_bars, key, panels
 from reports.palette import FAINT, LOW_LEVEL, PRETRAINED, UNTRAINED
 from reports.study import Row, Study, by_depth, is_pixels, is_random
 
@@ -86,8 +86,7 @@ def _panel(
 def _dot(axis: Axes, row: Row, y: int, by: str) -> None:
     colour, marker = (UNTRAINED, "s") if is_random(row) else (PRETRAINED, "o")
     value = row[by]
-    low, high = interval(row, by) or (value, value)
-    error = [[max(0.0, value - low)], [max(0.0, high - value)]]
+    error = error_bars([value], [interval(row, by) or (value, value)])
     face = "white" if is_random(row) else colour
     axis.errorbar([value], [y], xerr=error, fmt=marker, color=colour, markerfacecolor=face, elinewidth=1.1)
 

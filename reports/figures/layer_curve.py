@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from reports._board import interval, label, score, score_with_interval
-from reports.figures._drawing import Drawn, columns_for, key, panels
+from reports.figures._drawing import Drawn, columns_for, error_bars, key, panels
 from reports.palette import CEILING, FAINT, FLOOR, INK, LOW_LEVEL, styles
 from reports.study import Row, Study, by_depth, depth, is_pixels, is_random
 
@@ -82,9 +82,7 @@ def _draw(axis: Axes, panel: Panel, looks: dict[str, tuple[str, str]], *, named:
         y = [float(row[by]) for row in rows]
         axis.plot([x[i] for i in single], [y[i] for i in single], color=colour, linestyle=dash)
         ends = [interval(row, by) or (value, value) for row, value in zip(rows, y, strict=True)]
-        low = [max(0.0, value - end) for value, (end, _) in zip(y, ends, strict=True)]
-        high = [max(0.0, end - value) for value, (_, end) in zip(y, ends, strict=True)]
-        axis.errorbar(x, y, yerr=[low, high], fmt=marker, color=colour, markerfacecolor=fill, elinewidth=1.1)
+        axis.errorbar(x, y, yerr=error_bars(y, ends), fmt=marker, color=colour, markerfacecolor=fill, elinewidth=1.1)
     _mark_best(axis, panel, step, lines)
     _frame(axis, panel, named=named, run=run)
 

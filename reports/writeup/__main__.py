@@ -9,7 +9,8 @@ from pathlib import Path
 
 from harness.errors import SalprobeError
 from harness.files import make_folder, replace
-from reports.figures import save, style
+from reports.figures import style
+from reports.figures._drawing import save_png
 from reports.writeup.choices import Facts
 from reports.writeup.facts import gather, read_runs
 from reports.writeup.figures import figures
@@ -24,7 +25,7 @@ def write(facts: Facts, out: Path) -> None:
     text = render(facts)
     with style():
         for drawn in figures(facts):
-            save(drawn, out)[0].unlink()  # a page of Markdown shows the PNG
+            save_png(drawn, out)
     replace(out / PAGE, text.encode())
 
 

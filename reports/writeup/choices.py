@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from reports.study import is_pixels, is_random
+
 Cell = dict[str, Any]
 Facts = dict[str, Any]
 CC = "cc"
 RIDGE, RIDGE_POSITION, MSE, KL = "ridge", "ridge-position", "sgd-mse", "sgd-kl"
 PROBES = (RIDGE, RIDGE_POSITION, MSE, KL)
 STAGES, BLOCKS, SIZES = "all", "all blocks", "two sizes"
-RANDOM, PIXELS = "random", "pixels"
 STAGE_NAMES = ("stem", "layer1", "layer2", "layer3", "layer4")
 
 
@@ -32,19 +33,14 @@ def untrained(cells: Iterable[Cell]) -> list[Cell]:
     return [cell for cell in cells if cell["backbone"] == "resnet50" and is_random(cell)]
 
 
-def pixels(cells: Iterable[Cell]) -> list[Cell]:
-    """Of the fixed filters."""
-    return [cell for cell in cells if cell["backbone"] == PIXELS]
+def filters(cells: Iterable[Cell]) -> list[Cell]:
+    """Of the fixed filters, by ridge."""
+    return [cell for cell in cells if is_pixels(cell) and cell["probe"] == RIDGE]
 
 
 def sizes(cells: Iterable[Cell]) -> list[Cell]:
     """Of the pretrained network at several sizes."""
     return [cell for cell in cells if cell["layers"] == SIZES]
-
-
-def is_random(cell: Cell) -> bool:
-    """Whether its network was never trained."""
-    return str(cell["weights"]).startswith(RANDOM)
 
 
 def single(cells: Iterable[Cell], probe: str = RIDGE) -> list[Cell]:
@@ -127,9 +123,8 @@ def _of_probes(network: Sequence[Cell], layer: str) -> Iterator[tuple[Cell, Cell
 
 def _of_controls(cells: Sequence[Cell], top: Cell) -> Iterator[tuple[Cell, Cell]]:
     """By ridge: the best layer against the best untrained one, that against the filters, these against the centre."""
-    chance, filters = single(untrained(cells)), [cell for cell in pixels(cells) if cell["probe"] == RIDGE]
-    centre = find(cells, probe="centre")
-    for a, b in ((top, chance), (chance, filters), (filters, [centre] if centre else [])):
+    chance, fixed, centre = single(untrained(cells)), filters(cells), find(cells, probe="centre")
+    for a, b in ((top, chance), (chance, fixed), (fixed, [centre] if centre else [])):
         left = a if isinstance(a, dict) else best(a) if a else None
         if left and b:
             yield left, best(b)

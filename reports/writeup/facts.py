@@ -96,10 +96,7 @@ def _failures(study: Study) -> dict[str, Any]:
         "below_half": int((ours < 0.5).sum()),
         "images": len(ours),
         "worst": [
-            {
-                "image": image,
-                **{of: _rounded(by.score_of(image)[CC]) for of, by in (("cc", scores), ("people", people))},
-            }
+            {"image": image, "cc": _rounded(scores.score_of(image)[CC]), "people": _rounded(people.score_of(image)[CC])}
             for image in failing(scores)
         ],
     }

@@ -7,8 +7,9 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from reports._board import interval
 from reports.figures import Drawn
-from reports.figures._drawing import canvas, columns_for, key
+from reports.figures._drawing import canvas, columns_for, error_bars, key
 from reports.palette import CEILING, FLOOR, LINES, LOW_LEVEL, MARKERS, UNTRAINED
 from reports.writeup.choices import (
     BLOCKS,
@@ -16,12 +17,13 @@ from reports.writeup.choices import (
     KL,
     RIDGE,
     RIDGE_POSITION,
+    SIZES,
     STAGES,
     Cell,
     Facts,
     best,
+    filters,
     find,
-    pixels,
     single,
     sizes,
     trained,
@@ -57,19 +59,23 @@ def _curves(axis: Axes, cells: Sequence[Cell]) -> None:
     network = trained(cells)
     places = {str(cell["layers"]): float(n) for n, cell in enumerate(single(network))}
     last = len(places) - 1
-    places |= {name: last + 1.5 + n for n, name in enumerate((STAGES, BLOCKS, "two sizes"))}
+    places |= {name: last + 1.5 + n for n, name in enumerate((STAGES, BLOCKS, SIZES))}
+
+    def draw(chosen: Sequence[Cell], **look: Any) -> None:
+        _curve(axis, [places[str(cell["layers"])] for cell in chosen], chosen, **look)
+
     for probe in (RIDGE, RIDGE_POSITION, KL):
         colour, marker = LOOKS[probe]
-        _curve(axis, single(network, probe), places, color=colour, marker=marker)
+        draw(single(network, probe), color=colour, marker=marker)
         several = [c for c in (*network, *sizes(cells)) if c["depth"] is None and c["probe"] == probe]
-        _curve(axis, several, places, color=colour, marker=marker, linestyle="")
+        draw(several, color=colour, marker=marker, linestyle="")
     look = {"color": UNTRAINED, "marker": "D", "markerfacecolor": "white"}
-    _curve(axis, single(untrained(cells)), places, **look, linestyle="--")
-    _curve(axis, [c for c in untrained(cells) if c["layers"] == STAGES and c["probe"] == RIDGE], places, **look)
+    draw(single(untrained(cells)), **look, linestyle="--")
+    draw([c for c in untrained(cells) if c["layers"] == STAGES and c["probe"] == RIDGE], **look)
     bounds = [("observers", CEILING), ("centre", FLOOR)]
     lines = [(find(cells, probe=probe), probe, colour) for probe, colour in bounds]
-    filters = [c for c in pixels(cells) if c["probe"] == RIDGE]
-    lines.append((best(filters) if filters else None, "fixed filters", LOW_LEVEL))
+    fixed = filters(cells)
+    lines.append((best(fixed) if fixed else None, "fixed filters", LOW_LEVEL))
     for cell, name, colour in lines:
         if cell:
             axis.axhline(cell[CC], color=colour, linestyle=":", linewidth=1)
@@ -82,14 +88,10 @@ def _curves(axis: Axes, cells: Sequence[Cell]) -> None:
     axis.grid(visible=False, axis="x")
 
 
-def _curve(axis: Axes, cells: Sequence[Cell], places: dict[str, float], **look: Any) -> None:
-    if not cells:
-        return
-    x, y = [places[str(cell["layers"])] for cell in cells], [float(cell[CC]) for cell in cells]
-    ends = [(cell["cc_ci_low"], cell["cc_ci_high"]) for cell in cells]
-    error = [[max(0.0, v - low) for v, (low, _) in zip(y, ends, strict=True)]]
-    error.append([max(0.0, high - v) for v, (_, high) in zip(y, ends, strict=True)])
-    axis.errorbar(x, y, yerr=error, elinewidth=0.8, markersize=3.5, **look)
+def _curve(axis: Axes, x: Sequence[float], cells: Sequence[Cell], **look: Any) -> None:
+    y = [float(cell[CC]) for cell in cells]
+    ends = [interval(cell, CC) or (value, value) for cell, value in zip(cells, y, strict=True)]
+    axis.errorbar(x, y, yerr=error_bars(y, ends), elinewidth=0.8, markersize=3.5, **look)
 
 
 def learning_curve(facts: Facts, **names: Any) -> list[tuple[int, Cell]]:
@@ -105,11 +107,9 @@ def learning(facts: Facts) -> Drawn:
     for axis, probe in ((left, RIDGE), (right, KL)):
         for n, layers in enumerate(("layer2.3", "layer3.5", "layer4.2", STAGES)):
             points = learning_curve(facts, layers=layers, probe=probe)
-            cells = [cell for _, cell in points]
-            places = {str(i): float(images) for i, (images, _) in enumerate(points)}
-            numbered = [{**cell, "layers": str(i)} for i, cell in enumerate(cells)]
             name = "five stages" if layers == STAGES else layers
-            _curve(axis, numbered, places, color=LINES[n], marker=MARKERS[n], label=name)
+            look = {"color": LINES[n], "marker": MARKERS[n], "label": name}
+            _curve(axis, [images for images, _ in points], [cell for _, cell in points], **look)
         axis.set_xscale("log")
         ticks = [images for images, _ in points]
         axis.set_xticks(ticks, [str(tick) for tick in ticks])

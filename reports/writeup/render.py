@@ -7,8 +7,10 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from harness.cells import NO_BACKBONE
 from harness.errors import ResultsError
+from reports._board import has_network, percent, score, score_with_interval
+from reports._pairs import difference, p_value
+from reports.study import is_pixels
 from reports.writeup import choices
 from reports.writeup.choices import CC, Cell, Facts
 from reports.writeup.figures import learning_curve
@@ -19,7 +21,7 @@ TOGETHER = {
     choices.SIZES: "seven layers at two image sizes",
 }
 HEAD = (
-    "| weights | layers | probe | eye: CC [95 %] | share | AUC | NSS | mouse: CC |",
+    "| weights | layers | probe | eye: CC [95 %] | range % | AUC | NSS | mouse: CC |",
     "| --- | --- | --- | --- | ---: | ---: | ---: | ---: |",
 )
 
@@ -38,7 +40,9 @@ def render(facts: Facts) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"score": score, "ci": with_interval, "percent": percent, "signed": signed, "number": number}
+    environment.filters |= {"score": score_or_dash, "signed": signed}
+    environment.filters |= {"ci": lambda cell: score_with_interval(cell or {}, CC), "number": number}
+    environment.filters["percent"] = lambda cell: percent(cell or {}, CC)
     environment.globals |= {name: getattr(choices, name) for name in dir(choices) if not name.startswith("_")}
     environment.globals |= {"facts": facts, "claim": claim, "test": lambda *names: test(facts, *names)}
     environment.globals |= {"curve": lambda **names: learning_curve(facts, **names)}
@@ -49,14 +53,13 @@ def results_table(facts: Facts) -> list[str]:
     """The README's table: the best block of each stage, several together, controls, floor and ceiling."""
     eye, mouse = facts["cells"]["eye"], facts["cells"]["mouse"]
     network = choices.trained(eye)
-    filters = [cell for cell in choices.pixels(eye) if cell["probe"] == choices.RIDGE]
     chosen = [
         choices.find(eye, probe="centre"),
         *choices.best_of_stages(network).values(),
         *(choices.find(eye, layers=name, probe=choices.RIDGE, weights=network[0]["weights"]) for name in TOGETHER),
         choices.best(choices.single(network, choices.KL)),
         choices.best(choices.single(choices.untrained(eye))),
-        choices.best(filters),
+        choices.best(choices.filters(eye)),
         choices.find(eye, probe="observers"),
     ]
     return [*HEAD, *(_line(cell, mouse) for cell in chosen if cell)]
@@ -65,10 +68,10 @@ def results_table(facts: Facts) -> list[str]:
 def _line(cell: Cell, mouse: Iterable[Cell]) -> str:
     """The cell's numbers, and the CC of the same readout trained and tested on the other recordings."""
     same = {name: cell[name] for name in ("backbone", "weights", "layers", "probe")}
-    layers = "all filters" if cell["backbone"] == choices.PIXELS else TOGETHER.get(cell["layers"], cell["layers"])
-    names = [*((cell["weights"], layers) if cell["backbone"] != NO_BACKBONE else ("", "")), cell["probe"]]
-    numbers = [with_interval(cell), percent(cell), score(cell, "auc"), score(cell, "nss")]
-    return "| " + " | ".join([*names, *numbers, score(choices.find(mouse, **same))]) + " |"
+    layers = "all filters" if is_pixels(cell) else TOGETHER.get(cell["layers"], cell["layers"])
+    names = [*((cell["weights"], layers) if has_network(cell) else ("", "")), cell["probe"]]
+    numbers = [score_with_interval(cell, CC), percent(cell, CC), score(cell, "auc"), score(cell, "nss")]
+    return "| " + " | ".join([*names, *numbers, score_or_dash(choices.find(mouse, **same))]) + " |"
 
 
 def claim(holds: object, words: str) -> str:
@@ -78,32 +81,14 @@ def claim(holds: object, words: str) -> str:
     return words
 
 
-def score(cell: Cell | None, metric: str = CC) -> str:
-    """ "0.743", ".743" without the zero; a dash for a cell there is not."""
-    value = None if cell is None else cell.get(metric)
-    return "–" if value is None else f"{value:.3f}".replace("0.", ".", 1).replace("-", "−")
-
-
-def with_interval(cell: Cell | None) -> str:
-    """ ".743 [.726, .760]"."""
-    if cell is None or cell.get("cc_ci_low") is None:
-        return score(cell)
-    return f"{score(cell)} [{score(cell, 'cc_ci_low')}, {score(cell, 'cc_ci_high')}]"
-
-
-def percent(cell: Cell | None) -> str:
-    """ "75 %" of the range from the centre to the observers."""
-    share = None if cell is None else cell.get("share_cc")
-    return "–" if share is None else f"{100 * share:.0f} %"
+def score_or_dash(cell: Cell | None, metric: str = CC) -> str:
+    """ "0.743", or a dash where the study has no such cell."""
+    return score(cell or {}, metric)
 
 
 def signed(test: dict[str, Any]) -> str:
-    """ "+.021 [.014, .028], p = .004"."""
-    numbers = [f"{test[name]:+.3f}".replace("0.", ".", 1) for name in ("difference", "low", "high")]
-    value, low, high = (number.replace("-", "−") for number in numbers)
-    p = test["p_holm"]
-    chance = "< .001" if p < 0.001 else f"= {p:.3f}".replace("0.", ".", 1)
-    return f"{value} [{low.lstrip('+')}, {high.lstrip('+')}], p {chance}"
+    """ "+0.021 [0.014, 0.028], p = 0.004"."""
+    return f"{difference(test)}, p {p_value(test['p_holm'])}"
 
 
 def test(facts: Facts, run: str, a: Cell, b: Cell) -> dict[str, Any]:
@@ -117,5 +102,5 @@ def test(facts: Facts, run: str, a: Cell, b: Cell) -> dict[str, Any]:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """ ".012", "−.004"; whole numbers with digits=0."""
-    return f"{value:,.{digits}f}".replace("-", "−").replace("0.", ".", 1) if digits else f"{value:,.0f}"
+    """ "0.012", "−0.004"; "1,234" with digits=0."""
+    return f"{value:,.{digits}f}".replace("-", "−")
