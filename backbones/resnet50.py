@@ -15,7 +15,7 @@ from torchvision.models import resnet50 as torchvision_resnet50
 
 from backbones._layers import check_layers
 from backbones._resnet50_weights import FILES, NAMES, Checkpoint, find, get
-from harness import IMAGENET, Backbone, LoadedBackbone, Preprocessing, Weights, backbone
+from harness import IMAGENET, Backbone, LoadedBackbone, Preprocessing, Weights, added, backbone
 from harness.errors import RecipeError
 from harness.types import LayerSpec
 
@@ -23,15 +23,17 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 LOG = logging.getLogger("salprobe.backbones")
+STRIDE = 32
+OUTPUT_STRIDES = (4, 8, 16, STRIDE)
 BLOCKS = {"layer1": 3, "layer2": 4, "layer3": 6, "layer4": 3}
 CAFFE_INPUT = Preprocessing(mean=(123.68, 116.779, 103.939), std=(1.0, 1.0, 1.0), divide_by=1.0, channel_order="bgr")
 CAFFE_BN_EPS = 1.001e-5
 
 
-def _declared() -> Iterator[LayerSpec]:
+def _declared(output_stride: int = STRIDE) -> Iterator[LayerSpec]:
     yield LayerSpec("stem", channels=64, stride=2)
     for depth, (stage, blocks) in enumerate(BLOCKS.items()):
-        channels, stride = 256 * 2**depth, 4 * 2**depth
+        channels, stride = 256 * 2**depth, min(4 * 2**depth, output_stride)
         yield from (LayerSpec(f"{stage}.{index}", channels, stride) for index in range(blocks))
         yield LayerSpec(stage, channels, stride)
 
@@ -50,21 +52,28 @@ class ResNet50(Backbone):
     seed: int = 0
     normalise: bool = True
     """False leaves out the mean and standard deviation the weights were trained with, as the original study did."""
+    output_stride: int = added(STRIDE)
+    """No layer is coarser than this: 8 and 16 give the same frozen features at more positions, by dilation."""
 
     def __post_init__(self) -> None:
-        """Raises RecipeError for a `weights` that is neither a known name nor a file's."""
+        """Raises RecipeError for a `weights` that is neither a known name nor a file's, or a stride there is not."""
+        if self.output_stride not in OUTPUT_STRIDES:
+            allowed = ", ".join(map(str, OUTPUT_STRIDES))
+            raise RecipeError(f"resnet50: output_stride {self.output_stride!r} is none of {allowed}")
         if self.weights not in NAMES and Path(self.weights).suffix not in FILES:
             allowed = f"{', '.join(NAMES)}, or a file ({', '.join(FILES)})"
             raise RecipeError(f"resnet50: weights {self.weights!r} is none of {allowed}")
 
     @property
     def label(self) -> str:
-        """Says where images enter it unnormalised."""
-        return self.name if self.normalise else f"{self.name}-unnormalised"
+        """Says where images enter it unnormalised, and where its deep layers are denser than trained."""
+        unnormalised = [] if self.normalise else ["unnormalised"]
+        dense = [] if self.output_stride == STRIDE else [f"stride{self.output_stride}"]
+        return "-".join([self.name, *unnormalised, *dense])
 
     def available_layers(self) -> tuple[LayerSpec, ...]:
         """`stem` (before max-pooling), every block, and `layer1`..`layer4`, each its last block by another name."""
-        return LAYERS
+        return tuple(_declared(self.output_stride))
 
     def stages(self) -> tuple[str, ...]:
         """`all` means the stages; their inner blocks are asked for by name."""
@@ -88,7 +97,9 @@ class ResNet50(Backbone):
         preprocessing = CAFFE_INPUT if checkpoint.is_caffe else IMAGENET
         if not self.normalise:
             preprocessing = replace(preprocessing, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-        return LoadedResNet50(build(checkpoint).to(device), weights, preprocessing, device)
+        net = build(checkpoint)
+        make_dense(net, self.output_stride)
+        return LoadedResNet50(net.to(device), weights, preprocessing, device)
 
 
 class LoadedResNet50(LoadedBackbone):
@@ -154,3 +165,20 @@ def as_published(net: ResNet) -> None:
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eps = CAFFE_BN_EPS
+
+
+def make_dense(net: ResNet, output_stride: int) -> None:
+    """Replace the strides beyond `output_stride` by dilation (Chen et al. 2017), weights as they are.
+
+    Every second position of a layer (every 2^k-th after k strides) is what the strided network computes there, zeros
+    beyond the border included; the others are what it computes for the image shifted.
+    """
+    dilation = 1
+    for stage, stride in (("layer2", 8), ("layer3", 16), ("layer4", 32)):
+        for name, conv in net.get_submodule(stage).named_modules():
+            if stride > output_stride and isinstance(conv, nn.Conv2d):
+                if conv.kernel_size != (1, 1):
+                    conv.dilation = conv.padding = (dilation, dilation)
+                if conv.stride != (1, 1):
+                    conv.stride = (1, 1)
+                    dilation *= 1 if "downsample" in name else 2  # which lies beside the others, not before them

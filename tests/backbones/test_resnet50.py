@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones._resnet50_weights import Checkpoint, find
-from backbones.resnet50 import CAFFE_INPUT, LAYERS, LoadedResNet50, ResNet50, build
+from backbones.resnet50 import CAFFE_INPUT, LAYERS, LoadedResNet50, ResNet50, build, make_dense, walk
 from harness import IMAGENET
 from harness.errors import RecipeError
 
@@ -152,3 +152,42 @@ def test_unnormalised_images_enter_as_0_to_1() -> None:
     assert plain.label == "resnet50-unnormalised"
     pixels = torch.arange(12, dtype=torch.uint8).view(1, 3, 2, 2) * 20
     torch.testing.assert_close(plain.load(CPU).preprocessing(pixels, torch.float32), pixels / 255)
+
+
+@pytest.mark.parametrize("published", [False, True], ids=["torchvision", "he2015"])
+@pytest.mark.parametrize("output_stride", [4, 8, 16])
+def test_a_dense_network_has_the_strided_ones_features_among_its_own(published: bool, output_stride: int) -> None:
+    tensors = {
+        name: tensor.double() for name, tensor in ResNet50(weights="random").load(CPU).module.state_dict().items()
+    }
+    nets = [build(Checkpoint("random", "a test", tensors, is_caffe=published)) for _ in range(2)]
+    make_dense(nets[1], output_stride)
+    x = torch.randn(1, 3, 97, 131, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        strided, dense = (dict(walk(net, x)) for net in nets)
+    for layer in LAYERS:
+        step = max(1, layer.stride // output_stride)
+        torch.testing.assert_close(dense[layer.name][..., ::step, ::step], strided[layer.name], rtol=1e-9, atol=1e-9)
+
+
+def test_a_dense_layer_at_the_other_positions_sees_the_shifted_image(network: LoadedResNet50) -> None:
+    dense = ResNet50(weights="random", seed=3, output_stride=16).load(CPU)
+    x = images(512, 512)
+    shifted = torch.cat([x[..., 16:, :], torch.zeros_like(x[..., :16, :])], dim=-2)
+    here = dense.forward(x, ["layer4.0"])["layer4.0"]
+    there = network.forward(shifted, ["layer4.0"])["layer4.0"]
+    inner = slice(5, 11)  # away from the borders, where the shifted image ends elsewhere
+    torch.testing.assert_close(here[..., 1::2, ::2][..., inner, inner], there[..., inner, inner], rtol=1e-4, atol=1e-4)
+
+
+def test_a_dense_network_declares_its_strides_and_says_so_in_its_name() -> None:
+    dense = ResNet50(weights="random", output_stride=8)
+    assert dense.label == "resnet50-stride8"
+    assert {layer.name: layer.stride for layer in dense.available_layers()}["layer4"] == 8
+    assert ResNet50(weights="random", normalise=False, output_stride=16).label == "resnet50-unnormalised-stride16"
+
+
+@pytest.mark.parametrize("stride", [0, 2, 12, 64])
+def test_refuses_an_output_stride_that_cannot_be(stride: int) -> None:
+    with pytest.raises(RecipeError, match="none of 4, 8, 16, 32"):
+        ResNet50(output_stride=stride)
