@@ -8,10 +8,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from backbones._layers import check_layers
+from backbones.resnet50 import OUTPUT_STRIDES
 from harness import Backbone, LoadedBackbone, Weights, added, backbone
 from harness._backbone import BACKBONES
 from harness.errors import RecipeError
@@ -29,6 +30,7 @@ class Scales(Backbone):
     """`of`: another backbone's name, with its `weights` and `seed`; `scales` of the input. Layers: `layer3@0.5`.
 
     `mirror`: every layer is the mean of the image's features and of its mirror image's, mirrored back.
+    `stride`: no layer is coarser than so many pixels of the unscaled image, as far as `output_stride` of `of` goes.
     """
 
     of: str = "resnet50"
@@ -36,25 +38,39 @@ class Scales(Backbone):
     seed: int = 0
     scales: tuple[float, ...] = (1.0, 0.5)
     mirror: bool = added(False)
+    stride: int | None = added(None)
 
     def __post_init__(self) -> None:
         """Raises RecipeError for scales that cannot be, or a network that cannot be wrapped."""
         wrong = [scale for scale in self.scales if not 0 < scale <= LARGEST]
         if wrong or not self.scales or len(set(self.scales)) < len(self.scales):
             raise RecipeError(f"scales: {list(self.scales)} must be different numbers above 0 and up to {LARGEST:g}")
+        if self.stride is not None and self.stride < 1:
+            raise RecipeError(f"scales: stride {self.stride} must be positive")
         if self.of == self.name:
             raise RecipeError("scales: cannot look through itself; name a network by 'of'")
 
     @property
     def label(self) -> str:
         """The network's, and the scales: `resnet50@1+0.5`, `resnet50@1+0.5+mirror`."""
-        sights = [*(f"{scale:g}" for scale in self.scales), *(["mirror"] if self.mirror else [])]
+        sights = [f"{scale:g}" for scale in self.scales]
+        sights += ["mirror"] * self.mirror + [f"stride{self.stride}"] * (self.stride is not None)
         return f"{self.network.label}{AT}{'+'.join(sights)}"
 
     @cached_property
     def network(self) -> Backbone:
-        """The wrapped one; raises RecipeError where it does not take `weights`, and `seed` if that is given."""
-        given = {"weights": self.weights, **({"seed": self.seed} if self.seed else {})}
+        """The wrapped one as it is trained; raises RecipeError where it does not take `weights`, or `seed` if given."""
+        return self._made()
+
+    @cached_property
+    def networks(self) -> dict[float, Backbone]:
+        """The wrapped one as each scale sees it; raises RecipeError where `stride` is given and it cannot be denser."""
+        if self.stride is None:
+            return dict.fromkeys(self.scales, self.network)
+        return {scale: self._made(output_stride=_power_of_two(self.stride * scale)) for scale in self.scales}
+
+    def _made(self, **more: int) -> Backbone:
+        given = {"weights": self.weights, **({"seed": self.seed} if self.seed else {}), **more}
         try:
             return BACKBONES.get(self.of)(**given)
         except TypeError as error:
@@ -64,8 +80,8 @@ class Scales(Backbone):
         """Every layer of the network at every scale, shallow to deep; strides are those in the unscaled input."""
         return tuple(
             replace(layer, name=at(layer.name, scale), stride=max(1, round(layer.stride / scale)))
-            for layer in self.network.available_layers()
-            for scale in self.scales
+            for layers in zip(*(network.available_layers() for network in self.networks.values()), strict=True)
+            for scale, layer in zip(self.networks, layers, strict=True)
         )
 
     def stages(self) -> tuple[str, ...]:
@@ -82,18 +98,28 @@ class Scales(Backbone):
 
     def load(self, device: torch.device) -> LoadedScales:
         """Raises WeightsError, as the network does."""
-        return LoadedScales(self.network.load(device), self.available_layers(), self.label, mirror=self.mirror)
+        loaded = {network: network.load(device) for network in dict.fromkeys(self.networks.values())}
+        at_scale = {f"{scale:g}": loaded[network] for scale, network in self.networks.items()}
+        return LoadedScales(at_scale, self.available_layers(), self.label, mirror=self.mirror)
 
 
 class LoadedScales(LoadedBackbone):
     """Resizes the network's input (bilinear, antialiased) and runs it once a scale, mirrored a second time."""
 
     def __init__(
-        self, network: LoadedBackbone, layers: tuple[LayerSpec, ...], label: str, *, mirror: bool = False
+        self,
+        networks: Mapping[str, LoadedBackbone],
+        layers: tuple[LayerSpec, ...],
+        label: str,
+        *,
+        mirror: bool = False,
     ) -> None:
-        self.network, self.layers, self.label, self.mirror = network, layers, label, mirror
-        self.weights, self.preprocessing, self.device = network.weights, network.preprocessing, network.device
-        self.module = getattr(network, "module", None)
+        """`networks`: by scale, as layers' names have it; one and the same, or with strides of their own."""
+        self.networks, self.layers, self.label, self.mirror = dict(networks), layers, label, mirror
+        first, *_ = self.networks.values()
+        self.weights, self.preprocessing, self.device = first.weights, first.preprocessing, first.device
+        modules = [getattr(network, "module", None) for network in dict.fromkeys(self.networks.values())]
+        self.module = nn.ModuleList(module for module in modules if isinstance(module, nn.Module)) or None
 
     def forward(
         self, images: Float[Tensor, "b 3 h w"], layers: Sequence[str]
@@ -103,20 +129,23 @@ class LoadedScales(LoadedBackbone):
         found: dict[str, Tensor] = {}
         for scale in dict.fromkeys(name.rpartition(AT)[2] for name in layers):
             wanted = [name.rpartition(AT)[0] for name in layers if name.rpartition(AT)[2] == scale]
-            seen = self._seen(self._resized(images, float(scale)), wanted)
+            seen = self._seen(self.networks[scale], self._resized(images, float(scale)), wanted)
             found |= {f"{name}{AT}{scale}": features for name, features in seen.items()}
         return {name: found[name] for name in layers}
 
-    def _seen(self, images: Float[Tensor, "b 3 h w"], layers: Sequence[str]) -> Mapping[str, Tensor]:
-        seen = self.network.forward(images, layers)
+    def _seen(
+        self, network: LoadedBackbone, images: Float[Tensor, "b 3 h w"], layers: Sequence[str]
+    ) -> Mapping[str, Tensor]:
+        seen = network.forward(images, layers)
         if not self.mirror:
             return seen
-        mirrored = self.network.forward(images.flip(-1), layers)
+        mirrored = network.forward(images.flip(-1), layers)
         return {name: (features + mirrored[name].flip(-1)) / 2 for name, features in seen.items()}
 
     def compile(self) -> None:
         """The network's own way."""
-        self.network.compile()
+        for network in dict.fromkeys(self.networks.values()):
+            network.compile()
 
     def _resized(self, images: Float[Tensor, "b 3 h w"], scale: float) -> Float[Tensor, "b 3 sh sw"]:
         height, width = images.shape[-2:]
@@ -129,3 +158,8 @@ class LoadedScales(LoadedBackbone):
 def at(layer: str, scale: float) -> str:
     """`layer3@0.5`."""
     return f"{layer}{AT}{scale:g}"
+
+
+def _power_of_two(stride: float) -> int:
+    """The largest of the output strides that is not above it, or the smallest."""
+    return max((s for s in OUTPUT_STRIDES if s <= stride), default=min(OUTPUT_STRIDES))

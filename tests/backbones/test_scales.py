@@ -98,3 +98,28 @@ def test_mirrored_layers_are_the_mean_of_both_sights(loaded: LoadedScales) -> No
 def test_an_added_parameter_leaves_keys_as_they_were() -> None:
     assert "mirror" not in as_entry(Scales())
     assert as_entry(Scales(mirror=True))["mirror"] is True
+
+
+def test_a_stride_makes_the_deep_layers_of_every_scale_dense() -> None:
+    backbone = Scales(weights="random", scales=(1.0, 0.5, 0.125), stride=16)
+    assert backbone.label == "resnet50@1+0.5+0.125+stride16"
+    strides = {layer.name: layer.stride for layer in backbone.available_layers()}
+    assert [strides[name] for name in ("layer2@1", "layer4@1", "layer3@0.5", "layer4@0.5")] == [8, 16, 16, 16]
+    assert strides["layer4@0.125"] == 32  # as far as the network goes
+    images = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    loaded = backbone.load(CPU)
+    found = loaded.forward(images, ["layer4.2@1", "layer4.2@0.5"])
+    assert {name: tuple(x.shape[-2:]) for name, x in found.items()} == {"layer4.2@1": (8, 8), "layer4.2@0.5": (8, 8)}
+    small = interpolate(images, (64, 64), mode="bilinear", antialias=True)
+    dense = ResNet50(weights="random", output_stride=8).load(CPU)
+    assert torch.equal(found["layer4.2@0.5"], dense.forward(small, ["layer4.2"])["layer4.2"])
+    loaded.compile()
+    assert isinstance(loaded.module, torch.nn.ModuleList)
+    assert len(loaded.module) == 3
+
+
+def test_a_stride_needs_a_network_that_has_one() -> None:
+    with pytest.raises(RecipeError, match="stride 0 must be positive"):
+        Scales(stride=0)
+    with pytest.raises(RecipeError, match="cannot be made from weights, output_stride alone"):
+        Scales(of="resnet18", weights="random", stride=16).available_layers()
