@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, dataclass_transform
 
 import torch
 from torch import Tensor
@@ -14,6 +14,9 @@ from harness._plugin import Registering, registering, subclass_check
 from harness.readout import Readout
 from harness.registry import Registry
 from harness.types import Batch, LayerSpec
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 C = TypeVar("C", bound="Consumer")
 Bound = Literal["floor", "ceiling"]
@@ -105,11 +108,16 @@ class Context:
     _uses: Callable[[Hashable], None] = lambda _: None
     crosses: bool = False
     """Whether the held-out images are of another dataset: their gaze may have other densities of points."""
+    _centre_prior: Callable[[], Tensor] = lambda: torch.ones(30, 40)
 
     @property
     def layer_names(self) -> tuple[str, ...]:
         """The names of the cell's layers."""
         return tuple(layer.name for layer in self.layers)
+
+    def centre_prior(self) -> Float[Tensor, "30 40"]:
+        """The training images' pooled gaze in relative coordinates, blurred, mean 1; needs no pass."""
+        return self._centre_prior()
 
     def shared(self, key: Hashable, make: Callable[[], C]) -> C:
         """Work that several cells of one backbone need once (streamed statistics, an optimiser for many heads).

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.density import blur_to_grid
+from harness.density import blur_to_grid, sigma_for
 from harness.metrics import Density, FixationCounts
 from harness.types import Batch, Size
 
@@ -69,6 +69,12 @@ class Pool:
         # the uniform share keeps a fixation where nobody else looked from costing infinity
         pooled = pooled + max(images, 1) / (batch.size[0] * batch.size[1])
         return (pooled / pooled.sum(dim=(1, 2), keepdim=True)).log().expand(len(batch), -1, -1)
+
+    def centre_prior(self) -> Float[Tensor, "30 40"]:
+        """The centre prior in relative coordinates, mean 1: as `log_prior` has it for an image of 480 x 640."""
+        size = (480, 640)
+        pooled = self._blurred(size, sigma_for(size[0]), (30, 40))[0] + max(self.n_images, 1) / (size[0] * size[1])
+        return pooled / pooled.mean()
 
     def _blurred(self, size: Size, sigma: float, grid: Size) -> Float[Tensor, "1 h w"]:
         key = (size, sigma, grid)

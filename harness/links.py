@@ -16,27 +16,34 @@ if TYPE_CHECKING:
 
 POWER = 1.5
 """Of the rectified link; chosen on training folds of OSIE, fixed ever since."""
+RECTIFIED = "rectified"
 
 
 def linked(logits: Float[Tensor, "b h w"], link: str) -> Float[Tensor, "b h w"]:
-    """The maps behind a link, one of LINKS."""
-    return LINKS[link](logits)
+    """The maps behind a link, one of LINKS, or `rectified-P` for another power; KeyError, ValueError for others."""
+    name, _, power = link.partition("-")
+    return _rectified(logits, float(power)) if power and name == RECTIFIED else LINKS[link](logits)
+
+
+def rectified(power: float) -> str:
+    """The name of max(0, z-score) ** power."""
+    return RECTIFIED if power == POWER else f"{RECTIFIED}-{power:g}"
 
 
 def _exponentiated(logits: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
     return torch.exp(logits - logits.amax(dim=(1, 2), keepdim=True))
 
 
-def _rectified(logits: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
+def _rectified(logits: Float[Tensor, "b h w"], power: float = POWER) -> Float[Tensor, "b h w"]:
     centred = logits - logits.mean(dim=(1, 2), keepdim=True)
     deviation = centred.square().mean(dim=(1, 2), keepdim=True).sqrt()
-    return (centred / torch.where(deviation > 0, deviation, 1)).clamp(min=0) ** POWER
+    return (centred / torch.where(deviation > 0, deviation, 1)).clamp(min=0) ** power
 
 
 LINKS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda logits: logits,
     "exp": _exponentiated,
-    "rectified": _rectified,
+    RECTIFIED: _rectified,
     "sigmoid": torch.sigmoid,
 }
 """identity: none. exp: a density up to scale (softmax readouts), maximum 1. rectified: max(0, z-score) ** POWER: gaze

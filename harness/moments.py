@@ -1,6 +1,7 @@
 """Streamed second moments on native grids: one G for every ridge cell of a backbone.
 
-X_l is a layer's features on its own grid, U_l the operator that brings that grid to the fitting grid. Over images
+X_l is a layer's features on its own grid (times the window there, if there is one), U_l the operator that brings that
+grid to the fitting grid. Over images
 
     G_ij = sum X_i' (U_i' U_j) X_j        c_i = sum X_i' U_i' y        m_i = sum X_i' U_i' 1
 
@@ -23,7 +24,7 @@ from harness._band import mirror, square
 from harness._positions import Positions, add_gaze_products, add_products, carry
 from harness._probe import Consumer
 from harness.normal_equations import CrossValidated, NormalEquations
-from harness.readout import POSITION, position_terms
+from harness.position import TERMS, terms, window_on
 from harness.types import Batch, LayerSpec, Size
 
 if TYPE_CHECKING:
@@ -60,8 +61,10 @@ TARGETS: dict[str, Target] = {"density": density_target, "standardised": standar
 class Moments(Consumer):
     """Shared by all cells that fit from second moments; each says what it needs before the first batch."""
 
-    def __init__(self, n_folds: int, dtype: torch.dtype = torch.float32) -> None:
-        self.n_folds, self.dtype = n_folds, dtype
+    def __init__(
+        self, n_folds: int, dtype: torch.dtype = torch.float32, window: Float[Tensor, "wh ww"] | None = None
+    ) -> None:
+        self.n_folds, self.dtype, self.window = n_folds, dtype, window
         self._pairs: set[tuple[str, str]] = set()
         self._channels: dict[str, int] = {}
         self._targets: list[str] = []
@@ -73,7 +76,7 @@ class Moments(Consumer):
         """What cells made of the complete moments, for others that want the same."""
 
     def need(self, layers: Sequence[LayerSpec], target: str) -> None:
-        """Keep every block among these layers (POSITION_TERMS counts as one), and their products with that target."""
+        """Keep every block among these layers (position terms and window count as some), and their products with it."""
         self._channels |= {layer.name: layer.channels for layer in layers}
         self._pairs |= {(a.name, b.name) for a in layers for b in layers if a.name <= b.name}
         if target not in self._targets:
@@ -201,9 +204,10 @@ class Moments(Consumer):
                 add_gaze_products(total, here, gaze)
 
     def _map(self, batch: Batch, name: str) -> Tensor:
-        if name == POSITION:
-            return position_terms(batch.grid, batch.device)[None].expand(len(batch), -1, -1, -1)
-        return batch.features[name]
+        if name in TERMS:
+            return terms(name, batch, self.window).expand(len(batch), -1, -1, -1)
+        x = batch.features[name]
+        return x if self.window is None else x * window_on(self.window, (x.shape[-2], x.shape[-1]), x.device)
 
     def _assemble(self, layers: Sequence[str], folds: Sequence[int]) -> Float[Tensor, "p p"]:
         """The sum of some folds' blocks as one symmetric matrix."""

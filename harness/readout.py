@@ -16,8 +16,9 @@ from harness.errors import ResultsError
 from harness.files import make_folder, replace
 from harness.grid import resize
 from harness.links import linked
+from harness.position import TERMS, WINDOW, terms, window_on
 from harness.rounds import Round
-from harness.types import Batch, LayerSpec, Size
+from harness.types import Batch
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -95,10 +96,10 @@ class Readout(ABC):
 
 
 class LinearReadout(Readout, kind="linear"):
-    """z = bias + sum_l U_l (X_l w_l) + position terms, on the fitting grid; then the link.
+    """z = bias + sum_l U_l (c X_l w_l) + position terms, on the fitting grid; then the link.
 
-    Weights are applied on each layer's own grid and only the single-channel maps are resized. "identity" leaves the map
-    linear, another of `harness.links` makes the readout a generalised linear one.
+    Weights are applied on each layer's own grid and only the single-channel maps are resized. c is the `window`, or 1.
+    "identity" leaves the map linear, a link of `harness.links` makes it a generalised linear one.
     """
 
     def __init__(
@@ -107,11 +108,12 @@ class LinearReadout(Readout, kind="linear"):
         bias: float,
         *,
         link: str = "identity",
+        window: Float[Tensor, "wh ww"] | None = None,
         info: dict[str, Any] | None = None,
     ) -> None:
         self.weights = dict(weights)
-        self.bias, self.link = float(bias), link
-        self.layers = tuple(name for name in self.weights if name != POSITION)
+        self.bias, self.link, self.window = float(bias), link, window
+        self.layers = tuple(name for name in self.weights if name not in TERMS)
         self.info = info or {}
 
     def __call__(self, batch: Batch) -> Float[Tensor, "b h w"]:
@@ -129,20 +131,24 @@ class LinearReadout(Readout, kind="linear"):
         """What each layer adds, on the fitting grid."""
         found = {}
         for name, weight in self.weights.items():
-            x = position_terms(batch.grid, batch.device)[None] if name == POSITION else batch.features[name]
-            found[name] = resize(torch.einsum("bchw,c->bhw", x, weight.to(x.dtype)).float(), batch.grid)
+            x = terms(name, batch, self.window) if name in TERMS else batch.features[name]
+            read = torch.einsum("bchw,c->bhw", x, weight.to(x.dtype)).float()
+            if name not in TERMS:
+                read = read * window_on(self.window, (x.shape[-2], x.shape[-1]), batch.device)
+            found[name] = resize(read, batch.grid)
         return found
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """One vector a layer, and the scalars."""
         settings = {"bias": self.bias, "link": self.link, "layers": list(self.weights)}
-        return {f"weight.{name}": weight for name, weight in self.weights.items()}, settings
+        tensors = {f"weight.{name}": weight for name, weight in self.weights.items()}
+        return {**tensors, **({} if self.window is None else {WINDOW: self.window})}, settings
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Self:
         """The inverse of `state`."""
         weights = {name: tensors[f"weight.{name}"] for name in settings["layers"]}
-        return cls(weights, settings["bias"], link=settings["link"])
+        return cls(weights, settings["bias"], link=settings["link"], window=tensors.get(WINDOW))
 
 
 class SmoothedReadout(LinearReadout, kind="smoothed"):
@@ -156,9 +162,10 @@ class SmoothedReadout(LinearReadout, kind="smoothed"):
         sigma: float,
         prior: Float[Tensor, "h w"],
         link: str = "identity",
+        window: Float[Tensor, "wh ww"] | None = None,
         info: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(weights, bias, link=link, info=info)
+        super().__init__(weights, bias, link=link, window=window, info=info)
         self.sigma, self.prior = float(sigma), prior
 
     def parts(self, batch: Batch) -> Mapping[str, Float[Tensor, "b h w"]]:
@@ -177,7 +184,7 @@ class SmoothedReadout(LinearReadout, kind="smoothed"):
         """The inverse of `state`."""
         weights = {name: tensors[f"weight.{name}"] for name in settings["layers"]}
         how = {"sigma": settings["sigma"], "prior": tensors[PRIOR], "link": settings["link"]}
-        return cls(weights, settings["bias"], **how)
+        return cls(weights, settings["bias"], **how, window=tensors.get(WINDOW))
 
 
 class MapReadout(Readout, kind="map"):
@@ -229,18 +236,6 @@ PRIOR = "prior"
 def smooth(maps: Float[Tensor, "b h w"], sigma: float) -> Float[Tensor, "b h w"]:
     """Maps blurred by a Gaussian of `sigma` of their own cells, borders reflected; 0: as they are."""
     return blur(maps, sigma) if sigma > 0 else maps
-
-
-POSITION = "position"
-"""The name of the five position terms wherever they stand beside layers."""
-POSITION_TERMS = LayerSpec(POSITION, channels=5, stride=1)
-
-
-def position_terms(grid: Size, device: torch.device) -> Float[Tensor, "5 gh gw"]:
-    """x, y, x^2, y^2, xy at the cells' centres, with x and y running over (-1, 1)."""
-    y = ((torch.arange(grid[0], device=device) + 0.5) / grid[0] * 2 - 1)[:, None].expand(*grid)
-    x = ((torch.arange(grid[1], device=device) + 0.5) / grid[1] * 2 - 1)[None, :].expand(*grid)
-    return torch.stack([x, y, x * x, y * y, x * y])
 
 
 def save_readout(readout: Readout, folder: Path) -> None:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +16,7 @@ from harness import distributed, interrupt
 from harness._probe import Consumer, Context, Trainer
 from harness.callable_readout import as_readout
 from harness.errors import PluginError
+from harness.ground_truth import Pool
 from harness.readout import Readout
 from harness.stream import Stream
 from harness.time_limit import TimeLimit, in_words
@@ -222,6 +224,10 @@ class Classroom:
             users = sum(key in other.shared for other in self.students)
             student.watch.seconds["fit"] += self.shared_watch[key].seconds["fit"] / users
 
+    @cached_property
+    def _prior(self) -> torch.Tensor:
+        return Pool(self.stream.dataset, self.stream.device).centre_prior()
+
     def _users(self, key: Hashable) -> list[Student]:
         return [student for student in self.students if key in student.shared and student.error is None]
 
@@ -249,6 +255,7 @@ class Classroom:
             _shared=self.shared,
             _uses=student.shared.add,
             crosses=self.crosses,
+            _centre_prior=lambda: self._prior,
         )
 
 

@@ -11,13 +11,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
 from harness import Context, Trainer, added
 from harness.flags import EDGE, flag
+from harness.links import POWER, RECTIFIED, rectified
 from harness.moments import Moments
 from harness.normal_equations import CrossValidated, Solve, cross_validate, ridge
-from harness.readout import POSITION_TERMS, LinearReadout
+from harness.position import POSITION_TERMS, WINDOW_TERM
+from harness.readout import LinearReadout
 from harness.types import LayerSpec
 
 if TYPE_CHECKING:
@@ -33,16 +36,28 @@ class MomentsSettings:
     position: bool = False
     """Add x, y, x^2, y^2, xy as features: a centre bias inside the same equations."""
     link: Literal["identity", "rectified"] = added("identity")
-    """What the map goes through; rectified: max(0, z-score)^1.5, which makes the readout a generalised linear one."""
+    """What the map goes through; rectified: max(0, z-score)^power, which makes the readout a generalised linear one."""
+    power: PositiveFloat = added(POWER)
+    """Of the rectified link."""
+    centre: NonNegativeFloat = added(0.0)
+    """Features are multiplied by the centre prior to this power, place by place: weights that change with the position,
+    by a fixed factor. 0: not at all."""
 
     def named(self, name: str) -> str:
         """The name with the variants that change what is fitted, and the link."""
         extras = [self.target] * (self.target != "density") + ["position"] * self.position
-        return "-".join([name, *extras, *([self.link] if self.link != "identity" else [])])
+        extras += [f"centre{self.centre:g}"] * (self.centre != 0)
+        return "-".join([name, *extras, *([self.map_link] if self.link != "identity" else [])])
+
+    @property
+    def map_link(self) -> str:
+        """The link's full name, its power included."""
+        return rectified(self.power) if self.link == RECTIFIED else self.link
 
     def columns(self, layers: tuple[LayerSpec, ...]) -> tuple[LayerSpec, ...]:
-        """The layers, and the position terms as one more."""
-        return (*layers, *([POSITION_TERMS] if self.position else []))
+        """The layers, and the position terms and the window as more of them."""
+        more = [POSITION_TERMS] * self.position + [WINDOW_TERM] * (self.centre != 0)
+        return (*layers, *more)
 
 
 class MomentsTrainer(Trainer):
@@ -51,8 +66,10 @@ class MomentsTrainer(Trainer):
     def __init__(self, settings: MomentsSettings, context: Context) -> None:
         columns = settings.columns(context.layers)
         self.names, self.widths = [c.name for c in columns], [c.channels for c in columns]
-        self.link, self.target = settings.link, settings.target
-        self.moments = context.shared("moments", lambda: Moments(context.n_folds))
+        self.link, self.target = settings.map_link, settings.target
+        window = _window(context.centre_prior() ** settings.centre) if settings.centre else None
+        key = "moments" if window is None else ("moments", settings.centre)
+        self.moments = context.shared(key, lambda: Moments(context.n_folds, window=window))
         self.moments.need(columns, settings.target)
         self.gather = partial(self.moments.equations, self.names, settings.target)
 
@@ -75,7 +92,18 @@ class MomentsTrainer(Trainer):
     def linear(self, weights: Float[Tensor, "p 1"], bias: Float[Tensor, " 1"], info: dict[str, Any]) -> LinearReadout:
         """The weights cut into layers, before the link."""
         parts = torch.split(weights[:, 0].float(), self.widths)
-        return LinearReadout(dict(zip(self.names, parts, strict=True)), bias.item(), link=self.link, info=info)
+        return LinearReadout(
+            dict(zip(self.names, parts, strict=True)),
+            bias.item(),
+            link=self.link,
+            window=self.moments.window,
+            info=info,
+        )
+
+
+def _window(powered: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
+    """Mean square 1, so that penalties mean what they mean without."""
+    return (powered / powered.square().mean().sqrt()).float()
 
 
 def sweep_info(best: CrossValidated, parameter: str = "alpha", grid: str = "alphas") -> dict[str, Any]:

@@ -116,7 +116,9 @@ class SmoothedTrainer(MomentsTrainer):
         weights = {name: gain * weight for name, weight in self._whole.weights.items()}
         bias = gain * self._whole.bias + constant
         prior = prior_weight * self._prior(None)
-        return SmoothedReadout(weights, bias, sigma=sigma, prior=prior, link=self.link, info=info)
+        return SmoothedReadout(
+            weights, bias, sigma=sigma, prior=prior, link=self.link, window=self._whole.window, info=info
+        )
 
     def _prior(self, without: int | None) -> Tensor:
         """The mean density of all folds but one, (30, 40), mean 1."""

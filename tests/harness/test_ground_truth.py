@@ -86,3 +86,17 @@ def test_a_pool_of_one_image_leaves_a_uniform_prior() -> None:
     dataset = make_dataset(3, 1, SIZES[:1])
     prior = Pool(dataset, CPU).log_prior(batch_of(dataset, 0), leave_out=True)
     torch.testing.assert_close(prior, torch.full_like(prior, -np.log(12 * 16)), rtol=1e-4, atol=1e-4)
+
+
+def test_the_centre_prior_is_everybodys_gaze_blurred_in_relative_coordinates() -> None:
+    dataset = make_dataset(3, 6, SIZES)
+    counts = torch.zeros(480, 640)
+    for index in range(6):
+        points, (h, w) = dataset.points(index), dataset.size(index)
+        for r, c in zip(points.row.tolist(), points.col.tolist(), strict=True):
+            counts[int((r + 0.5) / h * 480 + 1e-9), int((c + 0.5) / w * 640 + 1e-9)] += 1
+    plain = blur(counts[None], 19.0)[0] + 6 / (480 * 640)
+    plain = plain.view(30, 16, 40, 16).mean((1, 3))
+    found = Pool(dataset, CPU).centre_prior()
+    assert found.shape == (30, 40)
+    torch.testing.assert_close(found, plain / plain.mean(), rtol=1e-3, atol=1e-4)

@@ -15,7 +15,8 @@ from sklearn.preprocessing import StandardScaler
 from harness.grid import resize
 from harness.moments import Moments
 from harness.normal_equations import CrossValidated, NormalEquations, cross_validate, ridge_path
-from harness.readout import POSITION, POSITION_TERMS, position_terms
+from harness.position import POSITION, POSITION_TERMS, WINDOW, WINDOW_TERM, position_terms
+from harness.readout import LinearReadout
 from harness.types import Batch, LayerSpec, Points
 
 GRID = (6, 8)
@@ -38,16 +39,22 @@ def make_batches(seed: int, images: int = 12, per_batch: int = 5, folds: int = 3
     return batches
 
 
-def explicit(batches: list[Batch], layers: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def explicit(
+    batches: list[Batch], layers: list[str], window: torch.Tensor | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(samples, targets, fold of each sample), with every feature map resized to the fitting grid."""
+    c = torch.ones(GRID, dtype=torch.float64) if window is None else window
+
+    def columns(batch: Batch, name: str) -> torch.Tensor:
+        fixed = {POSITION: position_terms(GRID, torch.device("cpu")).double(), WINDOW: resize(c, GRID)[None]}
+        if name in fixed:
+            return fixed[name][None].expand(len(batch), -1, -1, -1)
+        x = batch.features[name]
+        return resize(x * resize(c, (x.shape[-2], x.shape[-1])), GRID)
+
     rows, targets, folds = [], [], []
     for batch in batches:
-        maps = [
-            position_terms(GRID, torch.device("cpu"))[None].expand(len(batch), -1, -1, -1).double()
-            if name == POSITION
-            else resize(batch.features[name], GRID)
-            for name in layers
-        ]
+        maps = [columns(batch, name) for name in layers]
         rows.append(torch.cat(maps, 1).movedim(1, -1).reshape(-1, sum(m.shape[1] for m in maps)).numpy())
         targets.append(batch.target().double().flatten().numpy())
         folds.append(np.repeat(batch.folds, GRID[0] * GRID[1]))
@@ -55,11 +62,12 @@ def explicit(batches: list[Batch], layers: list[str]) -> tuple[np.ndarray, np.nd
 
 
 def specs(*names: str) -> list[LayerSpec]:
-    return [POSITION_TERMS if name == POSITION else LayerSpec(name, CHANNELS[name], 1) for name in names]
+    fixed = {POSITION: POSITION_TERMS, WINDOW: WINDOW_TERM}
+    return [fixed.get(name) or LayerSpec(name, CHANNELS[name], 1) for name in names]
 
 
-def streamed(batches: list[Batch], layers: list[str], folds: int = 3) -> Moments:
-    moments = Moments(folds, dtype=torch.float64)
+def streamed(batches: list[Batch], layers: list[str], folds: int = 3, window: torch.Tensor | None = None) -> Moments:
+    moments = Moments(folds, dtype=torch.float64, window=window)
     moments.need(specs(*layers), "density")
     for batch in batches:
         moments.update(batch)
@@ -89,6 +97,26 @@ def test_ridge_from_streamed_statistics_equals_scikit_learn(layers: list[str], a
     predicted = x @ ours.weights[:, 0].numpy() + ours.bias.item()
     np.testing.assert_allclose(ours.weights[:, 0].numpy(), theirs.coef_ / scaler.scale_, rtol=1e-6, atol=1e-12)
     np.testing.assert_allclose(predicted, theirs.predict(scaler.transform(x)), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("layers", [["coarse", WINDOW], [*SIZES, POSITION, WINDOW]])
+@pytest.mark.parametrize("size", [GRID, (30, 40), (3, 2)])
+def test_features_under_a_window_equal_weights_that_change_with_the_position(
+    layers: list[str], size: tuple[int, int]
+) -> None:
+    window = torch.rand(size, generator=torch.Generator().manual_seed(2), dtype=torch.float64) + 0.1
+    batches = make_batches(seed=6)
+    (ours,) = ridge_path(streamed(batches, layers, window=window).equations(layers, "density", range(3)), [0.1])
+    assert ours is not None
+    x, y, _ = explicit(batches, layers, window)
+    scaler = StandardScaler().fit(x)
+    theirs = SklearnRidge(alpha=0.1 * len(x)).fit(scaler.transform(x), y)
+    np.testing.assert_allclose(ours.weights[:, 0].numpy(), theirs.coef_ / scaler.scale_, rtol=1e-6, atol=1e-10)
+    widths = [spec.channels for spec in specs(*layers)]
+    parts = dict(zip(layers, torch.split(ours.weights[:, 0], widths), strict=True))
+    readout = LinearReadout(parts, ours.bias.item(), window=window)
+    maps = torch.cat([readout(batch).flatten() for batch in batches])
+    np.testing.assert_allclose(maps.numpy(), theirs.predict(scaler.transform(x)), rtol=1e-4, atol=1e-5)
 
 
 def test_cross_validation_equals_refitting_without_each_fold() -> None:

@@ -10,24 +10,23 @@ import torch
 
 from harness.errors import ResultsError
 from harness.grid import resize
-from harness.links import POWER, linked
+from harness.links import POWER, linked, rectified
+from harness.position import POSITION, position_terms
 from harness.readout import (
-    POSITION,
     LinearReadout,
     MapReadout,
     load_readout,
-    position_terms,
     save_readout,
 )
 from probes.observers import ObserversReadout
 from tests.harness.batches import GRID, LAYERS, random_batch
 
 
-def linear(link: str = "identity") -> LinearReadout:
+def linear(link: str = "identity", window: torch.Tensor | None = None) -> LinearReadout:
     generator = torch.Generator().manual_seed(0)
     weights = {layer.name: torch.randn(layer.channels, generator=generator) for layer in LAYERS}
     weights[POSITION] = torch.randn(5, generator=generator)
-    return LinearReadout(weights, bias=0.25, link=link, info={"alpha": 0.1})
+    return LinearReadout(weights, bias=0.25, link=link, window=window, info={"alpha": 0.1})
 
 
 def test_weights_on_native_grids_equal_weights_on_resized_features() -> None:
@@ -46,9 +45,13 @@ def test_exp_link_is_a_density_up_to_scale() -> None:
 
 def test_rectified_link_is_the_positive_part_of_z_scores_to_the_power() -> None:
     batch = random_batch(range(2))
-    for rectified, plain in zip(linear("rectified")(batch), linear()(batch).double(), strict=True):
+    for found, plain in zip(linear("rectified")(batch), linear()(batch).double(), strict=True):
         z = (plain - plain.mean()) / plain.std(correction=0)
-        torch.testing.assert_close(rectified.double(), z.clamp(min=0) ** POWER, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found.double(), z.clamp(min=0) ** POWER, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            linked(plain.float()[None], "rectified-2")[0].double(), z.clamp(min=0) ** 2, rtol=1e-4, atol=1e-5
+        )
+    assert [rectified(power) for power in (POWER, 1.25, 2)] == ["rectified", "rectified-1.25", "rectified-2"]
     assert not linked(torch.full((1, 3, 4), 2.0), "rectified").any()  # a constant map stays constant
 
 
@@ -58,6 +61,7 @@ def test_rectified_link_is_the_positive_part_of_z_scores_to_the_power() -> None:
         linear(),
         linear("exp"),
         linear("rectified"),
+        linear("rectified-1.25", torch.rand(3, 4) + 0.5),
         MapReadout(torch.rand(4, 5), {"coarse": torch.rand(6, 4, 5)}, link="exp"),
         MapReadout(torch.rand(4, 5)),
         ObserversReadout(seed=7),

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import probes._moments
+from harness._plugin import as_entry
+from harness.errors import RecipeError
+from harness.grid import resize
 from harness.normal_equations import ridge
+from harness.plan import make_plan
 from harness.readout import LinearReadout
+from harness.recipe import parse_recipe
+from harness.types import Batch
 from probes.ridge import Ridge
 from tests.probes.plain import context, stream
 
@@ -38,3 +46,56 @@ def test_ridges_that_differ_in_their_link_are_solved_once(monkeypatch: pytest.Mo
         assert torch.equal(torch.cat(list(found.weights.values())), alone.weights[:, 0].float())
         assert found.bias == alone.bias.item()
     assert len(solved) == len(asked) - 1
+
+
+def test_a_centred_ridge_reads_features_times_the_power_of_the_prior() -> None:
+    batches = stream()
+    prior = torch.rand(30, 40, generator=torch.Generator().manual_seed(0)) + 0.1
+    about = replace(context(), _centre_prior=lambda: prior)
+    plain, centred, more = (Ridge(centre=power).trainer(about) for power in (0.0, 0.5, 1.0))
+    assert len(about._shared) == 3  # what is multiplied by another window is another statistic
+    window = prior.sqrt() / prior.mean().sqrt()  # mean square 1
+    for batch in batches:
+        for moments in about._shared.values():
+            moments.update(batch)
+    for trainer in (plain, centred, more):
+        trainer.moments.end_pass()
+    found, without = centred.readout(), plain.readout()
+    assert isinstance(found.window, torch.Tensor)
+    torch.testing.assert_close(found.window, window)
+    assert without.window is None
+    assert list(found.weights) == [*without.weights, "window"]
+    assert found.layers == without.layers
+    times = [times_window(batch, window) for batch in batches]
+    unmultiplied = LinearReadout(dict(without.weights), found.bias)
+    unmultiplied.weights |= {name: found.weights[name] for name in found.layers}
+    for batch, multiplied in zip(batches, times, strict=True):
+        expected = unmultiplied.logits(multiplied) + found.weights["window"] * resize(window, batch.grid)
+        torch.testing.assert_close(found.logits(batch), expected, rtol=1e-4, atol=1e-4)
+
+
+def times_window(batch: Batch, window: Tensor) -> Batch:
+    features = {name: x * resize(window, (x.shape[-2], x.shape[-1])) for name, x in batch.features.items()}
+    return replace(batch, features=features)
+
+
+@pytest.mark.parametrize("wrong", [{"centre": -0.1}, {"power": 0.0}])
+def test_powers_that_cannot_be_are_refused_in_a_recipe(wrong: dict[str, float]) -> None:
+    recipe = {
+        "name": "wrong",
+        "dataset": {"reader": "demo"},
+        "backbones": ["resnet50"],
+        "layers": ["layer1"],
+        "probes": [{"name": "ridge", **wrong}],
+    }
+    with pytest.raises(RecipeError, match=next(iter(wrong))):
+        make_plan(parse_recipe(recipe))
+
+
+def test_names_say_the_window_and_the_power() -> None:
+    assert Ridge(centre=0.25).label == "ridge-centre0.25"
+    assert Ridge(target="standardised", position=True, centre=0.2, link="rectified", power=1.25).label == (
+        "ridge-standardised-position-centre0.2-rectified-1.25"
+    )
+    assert Ridge(power=2.0).label == "ridge"
+    assert not {"centre", "power"} & set(as_entry(Ridge()))  # finished results keep their keys
