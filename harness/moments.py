@@ -43,8 +43,16 @@ def density_target(batch: Batch) -> Float[Tensor, "b gh gw"]:
 
 def standardised_target(batch: Batch) -> Float[Tensor, "b gh gw"]:
     """The density with mean 0 and standard deviation 1 an image: what CC rewards."""
-    density = batch.target()
-    centred = density - density.mean(dim=(1, 2), keepdim=True)
+    return _standardised(batch.target())
+
+
+def root_target(batch: Batch) -> Float[Tensor, "b gh gw"]:
+    """The density's square root, standardised in the same way: peaks count less, so that maps rank places better."""
+    return _standardised(batch.target().sqrt())
+
+
+def _standardised(maps: Float[Tensor, "b gh gw"]) -> Float[Tensor, "b gh gw"]:
+    centred = maps - maps.mean(dim=(1, 2), keepdim=True)
     deviation = centred.square().mean(dim=(1, 2), keepdim=True).sqrt()
     return centred / torch.where(deviation > 0, deviation, 1)
 
@@ -55,7 +63,7 @@ and for their float64 sums to cost little, short enough for float32."""
 GAZE = "gaze"
 """What the features are multiplied with beside themselves: the constant 1 and every target."""
 
-TARGETS: dict[str, Target] = {"density": density_target, "standardised": standardised_target}
+TARGETS: dict[str, Target] = {"density": density_target, "standardised": standardised_target, "root": root_target}
 
 
 class Moments(Consumer):

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 class MomentsSettings:
     """The fields that say what is fitted to what."""
 
-    target: Literal["density", "standardised"] = "density"
-    """What is regressed: the density (mean 1 an image), or the density standardised per image."""
+    target: Literal["density", "standardised", "root"] = "density"
+    """What is regressed: the density (mean 1 an image), the density standardised per image, or its square root so."""
     position: bool = False
     """Add x, y, x^2, y^2, xy as features: a centre bias inside the same equations."""
     link: Literal["identity", "rectified"] = added("identity")
