@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, MutableMapping, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 
+TargetName = Literal["density", "standardised", "root"]
 Target = Callable[[Batch], Tensor]
 """A batch's target on its fitting grid, (b, gh, gw)."""
 
@@ -63,7 +64,11 @@ and for their float64 sums to cost little, short enough for float32."""
 GAZE = "gaze"
 """What the features are multiplied with beside themselves: the constant 1 and every target."""
 
-TARGETS: dict[str, Target] = {"density": density_target, "standardised": standardised_target, "root": root_target}
+TARGETS: dict[TargetName, Target] = {
+    "density": density_target,
+    "standardised": standardised_target,
+    "root": root_target,
+}
 
 
 class Moments(Consumer):
@@ -75,7 +80,7 @@ class Moments(Consumer):
         self.n_folds, self.dtype, self.window = n_folds, dtype, window
         self._pairs: set[tuple[str, str]] = set()
         self._channels: dict[str, int] = {}
-        self._targets: list[str] = []
+        self._targets: list[TargetName] = []
         self._waiting: tuple[int, Size, Positions] | None = None
         self._blocks: dict[tuple[int, str, str], Tensor] = {}
         self._against: dict[tuple[int, str], Tensor] = {}
@@ -83,7 +88,7 @@ class Moments(Consumer):
         self.ridges: dict[Hashable, CrossValidated] = {}
         """What cells made of the complete moments, for others that want the same."""
 
-    def need(self, layers: Sequence[LayerSpec], target: str) -> None:
+    def need(self, layers: Sequence[LayerSpec], target: TargetName) -> None:
         """Keep every block among these layers (position terms and window count as some), and their products with it."""
         self._channels |= {layer.name: layer.channels for layer in layers}
         self._pairs |= {(a.name, b.name) for a in layers for b in layers if a.name <= b.name}
@@ -133,7 +138,7 @@ class Moments(Consumer):
         """The folds of which any image was seen."""
         return [fold for fold, total in sorted(self._totals.items()) if total[0, 0] > 0]
 
-    def equations(self, layers: Sequence[str], target: str, folds: Sequence[int]) -> NormalEquations:
+    def equations(self, layers: Sequence[str], target: TargetName, folds: Sequence[int]) -> NormalEquations:
         """The normal equations of that layer set over some folds, in memory of their own."""
         self._multiply()
         row = 1 + self._targets.index(target)

@@ -6,7 +6,7 @@ import inspect
 import warnings
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from harness._parameters import class_of, parameters_of, signature_of
 from harness._probe import Context, Probe, Trainer
 from harness.errors import PluginError
 from harness.flags import UNCONVERGED
-from harness.moments import TARGETS
+from harness.moments import TARGETS, TargetName
 from harness.position_sample import PositionSample
 from harness.readout import LinearReadout
 from harness.types import Batch
@@ -37,7 +37,7 @@ class PlainProbe(Probe):
 
     positions: int = 20_000
     """Positions sampled over all training images; at most positions x (8 c + 13) bytes, and what fit takes."""
-    target: Literal["density", "standardised"] = "density"
+    target: TargetName = "density"
     """What is fitted: the density (mean 1 an image), or the density standardised per image."""
 
     fit: ClassVar[Callable[..., Any]]

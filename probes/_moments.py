@@ -17,7 +17,7 @@ from torch import Tensor
 from harness import Context, Trainer, added
 from harness.flags import EDGE, flag
 from harness.links import POWER, RECTIFIED, rectified
-from harness.moments import Moments
+from harness.moments import Moments, TargetName
 from harness.normal_equations import CrossValidated, Solve, cross_validate, ridge
 from harness.position import POSITION_TERMS, WINDOW_TERM
 from harness.readout import LinearReadout
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class MomentsSettings:
     """The fields that say what is fitted to what."""
 
-    target: Literal["density", "standardised", "root"] = "density"
+    target: TargetName = "density"
     """What is regressed: the density (mean 1 an image), the density standardised per image, or its square root so."""
     position: bool = False
     """Add x, y, x^2, y^2, xy as features: a centre bias inside the same equations."""

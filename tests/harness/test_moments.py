@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.preprocessing import StandardScaler
 
 from harness.grid import resize
-from harness.moments import Moments
+from harness.moments import TARGETS, Moments
 from harness.normal_equations import CrossValidated, NormalEquations, cross_validate, ridge_path
 from harness.position import POSITION, POSITION_TERMS, WINDOW, WINDOW_TERM, position_terms
 from harness.readout import LinearReadout
@@ -117,6 +118,17 @@ def test_features_under_a_window_equal_weights_that_change_with_the_position(
     readout = LinearReadout(parts, ours.bias.item(), window=window)
     maps = torch.cat([readout(batch).flatten() for batch in batches])
     np.testing.assert_allclose(maps.numpy(), theirs.predict(scaler.transform(x)), rtol=1e-4, atol=1e-5)
+
+
+def test_targets_of_an_image_weigh_the_same_whatever_their_peaks() -> None:
+    (batch,) = make_batches(seed=7, images=4, per_batch=4)
+    density = batch.target().double().numpy()
+    for name, plain in (("standardised", density), ("root", np.sqrt(density))):
+        centred = plain - plain.mean((1, 2), keepdims=True)
+        expected = centred / plain.std((1, 2), keepdims=True)
+        np.testing.assert_allclose(TARGETS[name](batch).numpy(), expected, rtol=1e-4, atol=1e-4)
+    nobody = replace(batch, points=tuple(Points(*(np.zeros(0, np.int32) for _ in range(3))) for _ in range(4)))
+    assert not any(TARGETS[name](nobody).any() for name in TARGETS)
 
 
 def test_cross_validation_equals_refitting_without_each_fold() -> None:

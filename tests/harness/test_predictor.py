@@ -37,6 +37,7 @@ TINY: dict[str, Any] = {
     "probes": [
         "ridge",
         {"name": "ridge", "position": True, "layers": ["layer1"]},
+        {"name": "ridge", "target": "root", "centre": 0.5, "link": "rectified", "power": 1.25, "layers": ["layer1"]},
         {"name": "sgd", "loss": "kl", "epochs": 1, "layers": ["layer1"]},
         {"name": "pooled", "raster": [4, 6], "layers": ["layer1"]},
         "centre",
@@ -89,7 +90,7 @@ def test_the_maps_are_those_of_the_run_bit_by_bit(finished: Path, tmp_path: Path
             assert found.dtype == np.float32
             assert np.array_equal(found, np.load(out / f"{file.stem}.npy"))
             compared += 1
-    assert compared == 7 * 3
+    assert compared == 8 * 3
 
 
 def test_a_copy_of_three_files_is_enough(finished: Path, tmp_path: Path) -> None:
