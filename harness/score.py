@@ -26,9 +26,11 @@ from harness.machine import choose_device, stream_settings
 from harness.metric_registry import METRICS
 from harness.metrics import Metric
 from harness.plan import Plan, readers
+from harness.plugin_files import load_plugins
 from harness.predictions import Checked, Found, StoredReadout, check_maps, find_maps
 from harness.recipe import load_recipe, parse_recipe, recipe_names
 from harness.recipe_overrides import override_key
+from harness.recipe_runs import split_name
 from harness.results import RECIPE, CellResult, ResultsFolder, RunRecord
 from harness.run import about, matrix_id, read_split
 from harness.shown import shown
@@ -201,13 +203,15 @@ class Scoring:
 def plan_for(dataset: str, overrides: Sequence[str]) -> Plan:
     """The data and metrics of a recipe, or of a dataset reader with the default metrics; a plan without cells."""
     recipe = _recipe_for(dataset, overrides)
+    load_plugins(recipe.plugins)
     metrics = tuple(METRICS.get(name) for name in recipe.metrics)
     return Plan(recipe, *readers(recipe), (), metrics)
 
 
 def _recipe_for(dataset: str, overrides: Sequence[str]) -> Recipe:
     recipes = recipe_names()
-    if dataset in recipes or Path(dataset).suffix in (".yaml", ".yml"):
+    name, _ = split_name(dataset)
+    if name in recipes or Path(name).suffix in (".yaml", ".yml"):
         return load_recipe(dataset, overrides)
     if dataset not in DATASETS.names():
         raise UnknownNameError(DATASETS.unknown(dataset, sorted({*DATASETS.names(), *recipes})))

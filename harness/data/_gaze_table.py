@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MUST = ("image", "observer", "x", "y")
-MAY = ("t", "id", "split")
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _BYTES = re.compile("[\udc80-\udcff]")
 """What is left of bytes that are not UTF-8."""

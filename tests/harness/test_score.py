@@ -237,6 +237,24 @@ def test_what_dataset_names() -> None:
         plan_for("demo", ["dataset=1"])
 
 
+def test_a_recipes_own_plugins_and_runs_are_known(tmp_path: Path) -> None:
+    metric = """
+from harness import metric
+
+@metric("nothing", higher_is_better=True)
+def nothing(maps, fixations):
+    "Always 0."
+    return maps.mean(dim=(1, 2)) * 0
+"""
+    (tmp_path / "own_metric.py").write_text(metric)
+    recipe = {**TINY, "plugins": ["own_metric.py"], "metrics": ["nothing"], "runs": {"a": {}, "b": {"limit": 2}}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(recipe))
+    plan = plan_for(f"{tmp_path / 'own.yaml'}:b", [])
+    assert ([found.name for found in plan.metrics], plan.recipe.limit) == (["nothing"], 2)
+    with pytest.raises(RecipeError, match=r"is 2 runs .*choose one"):
+        plan_for(str(tmp_path / "own.yaml"), [])
+
+
 def test_observers_are_not_exported(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="observers predicts from the held-out people's own gaze"):
         export_cell(finished, "observers", "npy", tmp_path / "maps", Silent())
