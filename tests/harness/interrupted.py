@@ -47,6 +47,7 @@ RECIPE: dict[str, Any] = {
     "layers": ["1", ["1", "3"]],
     "probes": [
         "ridge",
+        {"name": "ridge", "centre": 0.5, "layers": ["1"]},
         {"name": "smoothed", "layers": ["1"]},
         {"name": "plainly", "layers": ["1"]},
         {"name": "sgd", "loss": ["mse", "kl"], "epochs": 3, "images_per_step": 3, "layers": [["1", "3"]]},

@@ -23,6 +23,7 @@ from tests.harness.test_run import TINY
 RECIPE: dict[str, object] = {
     **TINY,
     "dataset": {**TINY["dataset"], "train": 11, "test": 5},
+    "probes": [*TINY["probes"], {"name": "ridge", "centre": 0.5, "target": "root"}],
     "tracking": {"enabled": False},
 }
 """Neither number of images is a multiple of 2 or 3."""

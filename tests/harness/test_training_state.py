@@ -29,6 +29,7 @@ from harness.unfinished import unfinished_parts
 
 ENTRIES: list[dict[str, Any]] = [
     {"name": "ridge"},
+    {"name": "ridge", "centre": 0.5},
     {"name": "smoothed", "position": True},
     {"name": "pooled", "raster": [2, 3]},
     {"name": "sgd", "epochs": 3, "images_per_step": 5},
@@ -109,7 +110,7 @@ def test_a_cell_without_a_state_begins_anew_alone(tmp_path: Path) -> None:
     assert list(going_on) == list(asked)[:-1]
     assert list(anew) == list(asked)[-1:]
     assert its_work.folder == work.folder != other.folder
-    assert said == ["going on with 7 cells that an earlier run had begun"]
+    assert said == [f"going on with {len(ENTRIES)} cells that an earlier run had begun"]
 
 
 def test_a_state_of_other_circumstances_is_ignored_with_a_word(tmp_path: Path) -> None:
