@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 BOX = 300
 """Every panel fits into a square of so many pixels."""
 GAP, MARGIN, CAPTION = 10, 20, 34
+TITLE_SIZES = (20, 17, 15, 13)
 COLUMNS = ("image", "human gaze density", "prediction", "prediction over the image")
 SYNTHETIC_COLUMNS = ("generated image", "simulated gaze density", *COLUMNS[2:])
 OPACITY = (0.25, 0.8)
@@ -99,7 +100,8 @@ def _panels(row: PictureRow) -> tuple[Image.Image, ...]:
 
 
 def _draw_head(draw: ImageDraw.ImageDraw, title: str, synthetic: bool, top: int) -> None:
-    draw.text((MARGIN, MARGIN - 4), _fitting(title, 20, _left(len(COLUMNS)) - GAP - MARGIN), INK, _font(20, bold=True))
+    words, size = _fitting(title, _left(len(COLUMNS)) - GAP - MARGIN)
+    draw.text((MARGIN, MARGIN + 16), words, INK, _font(size, bold=True), anchor="ls")
     if synthetic:
         note = "synthetic images and gaze: not a measurement of people"
         draw.text((MARGIN, MARGIN + 26), note, WARNING, _font(14, bold=True))
@@ -124,12 +126,17 @@ def _left(column: int) -> int:
     return MARGIN + column * (BOX + GAP)
 
 
-def _fitting(text: str, size: int, width: int) -> str:
-    """The text, cut with an ellipsis where it would be wider than `width` pixels."""
-    font = _font(size, bold=True)
-    while len(text) > 1 and font.getlength(text) > width:
+def _fitting(text: str, width: int) -> tuple[str, int]:
+    """The text and its size: smaller where it would be wider than `width` pixels, at the smallest cut with an ellipsis.
+
+    What tells two cells apart stands at the end of their names.
+    """
+    for size in TITLE_SIZES:
+        if _font(size, bold=True).getlength(text) <= width:
+            return text, size
+    while len(text) > 1 and _font(size, bold=True).getlength(text) > width:
         text = text[:-2].rstrip() + "…"
-    return text
+    return text, size
 
 
 @lru_cache(maxsize=8)

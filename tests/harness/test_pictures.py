@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from harness.density import blur, sigma_for
-from harness.pictures import BOX, PictureRow, colour, contact_sheet
+from harness.pictures import BOX, TITLE_SIZES, PictureRow, _fitting, colour, contact_sheet
 
 
 def row(height: int = 48, width: int = 64, prediction: object = None, **scores: float) -> PictureRow:
@@ -67,6 +67,15 @@ def test_maps_that_say_nothing_can_still_be_drawn() -> None:
     assert (mixed[0, 1] == 128).all()
     assert mixed[0, 2].sum() > mixed[0, 0].sum()
     contact_sheet("t", [row(prediction=np.full((2, 2), np.nan), cc=float("nan"))], synthetic=False)
+
+
+def test_a_longer_title_is_smaller_before_it_is_cut() -> None:
+    assert _fitting("resnet50/caffe · layer3 · ridge", 1000) == ("resnet50/caffe · layer3 · ridge", 20)
+    whole, size = _fitting("name " * 22, 1000)
+    assert (whole, size < 20) == ("name " * 22, True)
+    cut, size = _fitting("name " * 50, 1000)
+    assert cut.endswith("…")
+    assert size == min(TITLE_SIZES)
 
 
 def test_a_long_title_stays_inside() -> None:
