@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,6 +46,10 @@ _STYLE: dict[str, Any] = {
     "svg.hashsalt": "salprobe",
     "text.parse_math": False,
 }
+
+
+_BREAK = "\v"
+"""Where a name may be broken beside its blanks and hyphens, until it is drawn."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,14 @@ def columns_for(handles: Sequence[Artist], most: int) -> int:
     """How many columns of a legend go into a figure's width, at most `most`."""
     longest = max((len(str(handle.get_label())) for handle in handles), default=0)
     return max(1, min(most, int(WIDTH / (0.07 * longest + 0.55))))
+
+
+def wrapped(title: str, columns: int, size: float = _STYLE["axes.titlesize"]) -> str:
+    """A panel's title in as many lines as it needs where so many panels lie beside each other; `size` in points."""
+    letters = max(12, int((WIDTH / columns - 0.5) / (0.0092 * size)))
+    breakable = re.sub(r"(?<=[+/])", _BREAK, title)
+    lines = textwrap.wrap(breakable, letters, replace_whitespace=False)
+    return "\n".join(line.replace(_BREAK, "") for line in lines) or title
 
 
 def key(label: str, colour: str, marker: str = "", line: str = "", *, hollow: bool = False, size: float = 5) -> Line2D:

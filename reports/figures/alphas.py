@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
 from harness.curves import curve
 from reports._board import label
@@ -19,6 +19,8 @@ from reports.study import Row, Study, by_depth
 
 CEILING = 1.6
 """Errors above so many times the smallest are cut off, so that the minima can be told apart."""
+FEW_DECADES = 100
+"""Grids that span less are labelled penalty by penalty."""
 Path = tuple[list[float], list[float], float]
 """(alphas, error over its smallest value, the alpha chosen)."""
 
@@ -64,11 +66,14 @@ def _panel(study: Study, axis: Axes, group: Group, rows: Sequence[Row], looks: L
             edge = WARNING if _at_edge(study, row) else INK
             axis.plot([chosen], [errors[grid.index(chosen)]], "o", markersize=10, markerfacecolor="none", color=edge)
     axis.set_xscale("log")
+    tried = sorted({alpha for row in rows for alpha in (_path(study.info(row)) or ([],))[0]})
+    if tried and tried[-1] < FEW_DECADES * tried[0]:  # decades alone would leave an axis without numbers
+        axis.xaxis.set_major_locator(FixedLocator(tried))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
     top = min(highest, CEILING)
     margin = 0.06 * (top - 1 or 0.01)
     axis.set_ylim(1 - margin, top + margin)
-    axis.set_title(f"{group[0]} · {group[1]}")
     axis.set_xlabel("alpha")
     axis.set_ylabel("error / its smallest")
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from reports._board import label
-from reports.figures._drawing import Drawn, panels
+from reports.figures._drawing import Drawn, panels, wrapped
 from reports.palette import FAINT, PRETRAINED, UNTRAINED
 from reports.study import Study, by_depth, is_random
 
 MOST = 9
 """Cells, the best first."""
+TITLE = 8.5
+"""Points."""
 
 
 def layer_weights(study: Study) -> Drawn | None:
@@ -18,20 +20,23 @@ def layer_weights(study: Study) -> Drawn | None:
     if not shown:
         return None
     longest = max(len(study.info(row)["layer_shares"]) for row in shown)
-    figure, axes = panels(len(shown), 3, height=0.75 + 0.24 * longest, sharex=True)
+    across = min(3, len(shown))
+    titles = [wrapped(f"{row['weights']} · {row['layers']} · {row['probe']}", across, TITLE) for row in shown]
+    lines = max(title.count("\n") for title in titles)
+    figure, axes = panels(len(shown), across, height=0.75 + 0.24 * longest + 0.14 * lines, sharex=True)
     order = [row["layers"] for row in by_depth(study.networks)]
-    for axis, row in zip(axes, shown, strict=True):
+    for axis, row, title in zip(axes, shown, titles, strict=True):
         shares = study.info(row)["layer_shares"]
         names = sorted(shares, key=lambda name: order.index(name) if name in order else list(shares).index(name))
         bars = axis.barh(
             names, [100 * shares[name] for name in names], color=UNTRAINED if is_random(row) else PRETRAINED
         )
-        axis.bar_label(bars, fmt="%.0f", padding=2, fontsize=8)
+        axis.bar_label(bars, fmt=lambda share: f"{round(share):d}", padding=2, fontsize=8)  # -0.3 is 0
         axis.axvline(0, color=FAINT, linewidth=1)
         axis.margins(x=0.16)
         axis.invert_yaxis()
         axis.grid(visible=False, axis="y")
-        axis.set_title(f"{row['weights']} · {row['layers']} · {row['probe']}", fontsize=8.5)
+        axis.set_title(title, fontsize=TITLE)
     figure.supxlabel("share of the map's variance, %", fontsize=9)
     caption = (
         "Shares of the predicted maps' variance within images; they add up to 100 %. A negative share means that a "

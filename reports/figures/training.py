@@ -48,7 +48,6 @@ def _panel(study: Study, axis: Axes, group: Group, rows: Sequence[Row], looks: L
     if finite:  # the first steps from zero weights would flatten everything after them
         margin = 0.04 * (max(finite) - min(finite) or 1)
         axis.set_ylim(min(finite) - margin, max(finite) + margin)
-    axis.set_title(f"{group[0]} · {group[1]}")
     axis.set_xlabel("epochs")
     axis.set_ylabel(f"{study.info(rows[0]).get('loss', '')} loss")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from harness.statistics import holm, seed_from
 from reports._pairs import difference
 from reports.comparisons import both, compare
 from reports.figures import KINDS, Drawn, draw, inline, style
+from reports.figures._drawing import panels, wrapped
 from reports.study import Study, read_studies
 from tests.reports.html import Page
 
@@ -126,3 +128,35 @@ def test_figures_share_a_page_without_sharing_ids(study: Study) -> None:
     page = Page("<h1></h1>" + "".join(texts))
     page.check()
     assert not any(math.isnan(float(e.attributes.get("x", "0").split()[0])) for e in page.all("use"))
+
+
+LONG = "resnet50@1+0.5+0.25+mirror+stride16/caffe · three sizes · ridge-standardised-position-centre0.3-rectified-1.25"
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3])
+def test_titles_of_long_names_stay_over_their_panels(columns: int) -> None:
+    with style():
+        figure, axes = panels(columns, columns, height=3)
+        for axis in axes:
+            axis.set_title(wrapped(LONG, columns))
+        figure.draw_without_rendering()
+        spans = [axis._left_title.get_window_extent() for axis in axes]  # type: ignore[attr-defined]
+    ends = [*(span.x0 for span in spans[1:]), figure.bbox.x1 + 8]
+    assert all(span.x1 < end for span, end in zip(spans, ends, strict=True))
+    assert wrapped(LONG, columns).replace("\n", "").replace(" ", "") == LONG.replace(" ", "")
+    assert "stride16/\ncaffe" in wrapped(LONG, 3) or "stride16/caffe" in wrapped(LONG, columns)
+
+
+def test_a_short_grid_of_penalties_is_labelled_penalty_by_penalty(matrix: Path) -> None:
+    for file in matrix.glob("cells/*/readout.json"):
+        document = json.loads(file.read_text())
+        if "alphas" in document["info"]:
+            document["info"] |= {"alpha": 1.0, "alphas": [0.5, 1.0, 2.0], "cv_error": [2.0, 1.5, 3.0]}
+            file.write_text(json.dumps(document))
+    (study,) = read_studies([matrix])
+    figure = drawn(study, "alphas")
+    assert figure is not None
+    axis = figure.figure.axes[0]
+    figure.figure.draw_without_rendering()
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["0.5", "1", "2"]
+    assert not any(label.get_text() for label in axis.get_xticklabels(minor=True))
