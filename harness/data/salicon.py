@@ -13,7 +13,7 @@ import hashlib
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -26,6 +26,7 @@ from harness.data._gaze_source import GazeSource, find_gaze
 from harness.data._observer_choice import ObserverChoice, only_chosen
 from harness.data._released import MAP_FOLDERS, read_released, released_maps
 from harness.data._root import Links, existing_root, stray_link, stray_words
+from harness.data._splitting import Splitting
 from harness.data.dataset import Dataset, DatasetReader, Skipped, Split, dataset, source_of
 from harness.data.images import BadImageError, ImageFacts, check_image, refuse_bad
 from harness.data.source import OWN, Source
@@ -77,6 +78,9 @@ class Salicon(DatasetReader):
     """Raw mouse samples, fixations detected in them, an eye tracker's fixations, or drawn by a program."""
     train: str | None = None
     test: str | None = None
+    split: Splitting | None = None
+    """Hold out images of the training file in the place of the test file's, so that settings are chosen without those:
+    {test: 0.2}, {folds: 5, fold: 0}, {file: LIST}."""
     density: Literal["blurred", "released"] = "blurred"
     """The density that CC, SIM and KLD and the training target are about: points blurred, or the release's own maps."""
     observers: ObserverChoice | None = None
@@ -108,12 +112,25 @@ class Salicon(DatasetReader):
 
     def prepare(self, split: Split, progress: Progress) -> None:
         """Parse what takes a while and is kept for `read` and for later runs; `read` parses the rest itself."""
-        gaze = self._gaze(split)
+        gaze = self._gaze(split if self.split is None else "train")
         if gaze.is_kept:
             gaze.columns(progress)
 
     def read(self, split: Split) -> Dataset:
         """That split in columns; raises DataError naming file and id, or lists what it left out in `skipped`."""
+        return self._read(split) if self.split is None else self._cut(self._read("train"), self.split, split)
+
+    def _cut(self, whole: Dataset, splitting: Splitting, split: Split) -> Dataset:
+        """One part of the training file's images; what was left out of them is told with the training part."""
+        root = existing_root(self.root)
+        held_out = splitting.held_out(whole.ids.tolist(), [file.name for file in whole.files], root)
+        chosen = np.flatnonzero(held_out == (split == "test")).tolist()
+        if not chosen:
+            raise DataError(f"{root}: dataset.split leaves no image of {len(whole)} for the {split} split")
+        part = replace(whole.take(chosen), split=split)
+        return part if split == "train" else replace(part, dropped=0, skipped=())
+
+    def _read(self, split: Split) -> Dataset:
         source = self._gaze(split)
         root, file, gaze = existing_root(self.root), source.path, source.columns(Silent())
         maps = self._maps(root, split)

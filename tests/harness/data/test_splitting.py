@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from harness.data._splitting import Splitting
+from harness.data.salicon import Salicon
 from harness.errors import DataError
+from harness.folds import by_fold
+from harness.recipe import parse_recipe
+from tests.harness.data.roots import annotation, image, write_root
 
 
 def names(n: int) -> tuple[list[int], list[str]]:
@@ -78,3 +82,35 @@ def test_a_list_that_is_not_there(tmp_path: Path) -> None:
 def test_what_cannot_be_is_refused_with_the_recipe(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(Splitting).validate_python(wrong)
+
+
+def salicon(root: Path, **parameters: Any) -> Salicon:
+    asked = {"root": str(root), "edition": "custom", "points": "eye", **parameters}
+    made: Salicon = TypeAdapter(Salicon).validate_python(asked)
+    return made
+
+
+def test_the_training_file_of_a_salicon_layout_is_cut_and_its_test_file_left_alone(tmp_path: Path) -> None:
+    images = [image(i) for i in range(1, 8)]
+    document = {"images": images, "annotations": [annotation(i, i, [[i, i], [i, 20]]) for i in range(1, 8)]}
+    write_root(tmp_path, document)
+    whole = salicon(tmp_path).read("train")
+    parts = [salicon(tmp_path, split={"folds": 3, "fold": k}) for k in range(3)]
+    held = [part.read("test") for part in parts]
+    assert sorted(id for part in held for id in part.ids.tolist()) == whole.ids.tolist()
+    for part, test in zip(parts, held, strict=True):
+        train = part.read("train")
+        assert sorted([*train.ids.tolist(), *test.ids.tolist()]) == whole.ids.tolist()
+        assert (train.split, test.split) == ("train", "test")
+        for i, id in enumerate(test.ids.tolist()):
+            assert test.points(i).row.tolist() == whole.points(whole.ids.tolist().index(id)).row.tolist()
+    with pytest.raises(DataError, match="leaves no image of 7 for the test split"):
+        salicon(tmp_path, split={"test": 0}).read("test")
+
+
+def test_a_recipe_runs_every_fold_of_a_salicon_layout(tmp_path: Path) -> None:
+    split = {"folds": 3, "fold": "all"}
+    dataset = {"reader": "salicon", "root": str(tmp_path), "edition": "custom", "points": "eye", "split": split}
+    recipe = {"name": "r", "dataset": dataset, "backbones": ["resnet50"], "layers": ["layer1"], "probes": ["ridge"]}
+    made = by_fold(parse_recipe(recipe))
+    assert [one.dataset.parameters["split"]["fold"] for one in made.values()] == [0, 1, 2]
