@@ -5,6 +5,7 @@ A readout with another link than `identity` is a generalised linear one (Nelder 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,24 @@ RECTIFIED = "rectified"
 
 
 def linked(logits: Float[Tensor, "b h w"], link: str) -> Float[Tensor, "b h w"]:
-    """The maps behind a link, one of LINKS, or `rectified-P` for another power; KeyError, ValueError for others."""
+    """The maps behind a link, as `known_link` has them."""
+    return _rectified(logits, _power(link)) if link not in LINKS else LINKS[link](logits)
+
+
+def known_link(link: str) -> str:
+    """The link itself, if it is one of LINKS or `rectified-P`, the same with another power; raises ValueError."""
+    if link not in LINKS and not 0 < _power(link) < math.inf:
+        raise ValueError(f"there is no link {link!r}; choose {', '.join(LINKS)} or {RECTIFIED}-POWER")
+    return link
+
+
+def _power(link: str) -> float:
+    """Of `rectified-P`; nan for anything else."""
     name, _, power = link.partition("-")
-    return _rectified(logits, float(power)) if power and name == RECTIFIED else LINKS[link](logits)
+    try:
+        return float(power) if name == RECTIFIED else math.nan
+    except ValueError:
+        return math.nan
 
 
 def rectified(power: float) -> str:

@@ -15,7 +15,7 @@ from harness.density import blur
 from harness.errors import ResultsError
 from harness.files import make_folder, replace
 from harness.grid import resize
-from harness.links import linked
+from harness.links import known_link, linked
 from harness.position import TERMS, WINDOW, terms, window_on
 from harness.rounds import Round
 from harness.types import Batch
@@ -112,7 +112,7 @@ class LinearReadout(Readout, kind="linear"):
         info: dict[str, Any] | None = None,
     ) -> None:
         self.weights = dict(weights)
-        self.bias, self.link, self.window = float(bias), link, window
+        self.bias, self.link, self.window = float(bias), known_link(link), window
         self.layers = tuple(name for name in self.weights if name not in TERMS)
         self.info = info or {}
 
@@ -201,7 +201,7 @@ class MapReadout(Readout, kind="map"):
         link: str = "identity",
         info: dict[str, Any] | None = None,
     ) -> None:
-        self.bias, self.weights, self.link = bias, dict(weights or {}), link
+        self.bias, self.weights, self.link = bias, dict(weights or {}), known_link(link)
         self.layers = tuple(self.weights)
         self.info = info or {}
 

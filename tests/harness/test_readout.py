@@ -85,3 +85,15 @@ def test_unreadable_readouts_say_why(tmp_path: Path) -> None:
     (tmp_path / "readout.json").write_text(json.dumps({**document, "kind": "os.system"}))
     with pytest.raises(ResultsError, match=r"kind 'os\.system'"):
         load_readout(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "link", ["softmax", "rectified-", "rectified-x", "rectified-0", "rectified-nan", "rectified-inf"]
+)
+def test_a_readout_with_a_link_that_there_is_not_is_refused_when_it_is_read(link: str, tmp_path: Path) -> None:
+    save_readout(linear(), tmp_path)
+    document = json.loads((tmp_path / "readout.json").read_text())
+    document["settings"]["link"] = link
+    (tmp_path / "readout.json").write_text(json.dumps(document))
+    with pytest.raises(ResultsError, match=f"no link '{link}'"):
+        load_readout(tmp_path)
