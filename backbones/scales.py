@@ -119,7 +119,7 @@ class LoadedScales(LoadedBackbone):
         first, *_ = self.networks.values()
         self.weights, self.preprocessing, self.device = first.weights, first.preprocessing, first.device
         modules = [getattr(network, "module", None) for network in dict.fromkeys(self.networks.values())]
-        self.module = nn.ModuleList(module for module in modules if isinstance(module, nn.Module)) or None
+        self.module = nn.ModuleList(module for module in modules if isinstance(module, nn.Module)).eval() or None
 
     def forward(
         self, images: Float[Tensor, "b 3 h w"], layers: Sequence[str]

@@ -5,13 +5,13 @@ The stream feeds one set of moments for all these cells of a backbone; a trainer
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
 from harness import Context, Trainer, added
@@ -37,11 +37,18 @@ class MomentsSettings:
     """Add x, y, x^2, y^2, xy as features: a centre bias inside the same equations."""
     link: Literal["identity", "rectified"] = added("identity")
     """What the map goes through; rectified: max(0, z-score)^power, which makes the readout a generalised linear one."""
-    power: PositiveFloat = added(POWER)
+    power: float = added(POWER)
     """Of the rectified link."""
-    centre: NonNegativeFloat = added(0.0)
+    centre: float = added(0.0)
     """Features are multiplied by the centre prior to this power, place by place: weights that change with the position,
     by a fixed factor. 0: not at all."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for powers that cannot be."""
+        if not 0 < self.power < math.inf:
+            raise ValueError(f"power must be positive, not {self.power}")
+        if not 0 <= self.centre < math.inf:
+            raise ValueError(f"centre must not be negative, not {self.centre}")
 
     def named(self, name: str) -> str:
         """The name with the variants that change what is fitted, and the link."""

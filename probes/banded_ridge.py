@@ -27,6 +27,7 @@ class BandedRidge(MomentsSettings, Probe):
     """Points of the search, each a Cholesky factor a fold: 1.5 s a fold for 3904 channels on one core."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.steps < 1:
             raise ValueError(f"steps must be positive, not {self.steps}")
 

@@ -37,6 +37,7 @@ class ElasticNet(MomentsSettings, Probe):
     """A penalty is solved when its duality gap is this share of the target's variance."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.l1_ratio <= 1:
             raise ValueError(f"l1_ratio must lie above 0 and not above 1, not at {self.l1_ratio} (0 is ridge)")
         if self.sweeps < 1 or self.tolerance <= 0 or min(self.penalties, default=0) <= 0:

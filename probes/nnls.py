@@ -30,6 +30,7 @@ class NNLS(MomentsSettings, Probe):
     """Penalties tried, in units of the number of samples, on standardised features."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if min(self.alphas, default=0) <= 0:
             raise ValueError("every one of alphas must be positive")
 

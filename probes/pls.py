@@ -33,6 +33,7 @@ class PLS(MomentsSettings, Probe):
     """How many are tried."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if min(self.components, default=0) < 1:
             raise ValueError(f"components must be positive numbers, not {list(self.components)}")
 

@@ -40,6 +40,7 @@ class Smoothed(MomentsSettings, Probe):
     """Blurs tried, in cells of the fitting grid; 0 is none."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.sigmas or min(self.sigmas) < 0:
             raise ValueError(f"sigmas must be numbers from 0 on, not {list(self.sigmas)}")
 

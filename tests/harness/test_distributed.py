@@ -65,14 +65,14 @@ def test_results_do_not_depend_on_the_number_of_processes(alone: Path, tmp_path:
     assert list(one.cell_key) == list(many.cell_key)
     assert set(many.status) == {"finished"}
     metrics = [c for c in one.columns if f"{c}_ci_low" in one.columns]
-    exact = one.index.isin(["ridge", "centre", "uniform", "observers"])
+    exact = one.index.isin(["centre", "uniform", "observers"]) | one.index.str.startswith("ridge")
     np.testing.assert_allclose(many.loc[exact, metrics], one.loc[exact, metrics], atol=1e-6)
     np.testing.assert_allclose(many.loc[~exact, metrics], one.loc[~exact, metrics], atol=1e-4)
     pd.testing.assert_frame_equal(
         read_per_image(tmp_path / "tiny")[["cell_key", "image_id", "unscored"]],
         read_per_image(alone)[["cell_key", "image_id", "unscored"]],
     )
-    for key in one.cell_key[one.index == "ridge"]:
+    for key in one.cell_key[one.index.str.startswith("ridge")]:
         weights, others = (load_file(f / "cells" / key / "readout.safetensors") for f in (alone, tmp_path / "tiny"))
         scale = max(w.abs().max().item() for w in weights.values())
         for name, weight in weights.items():

@@ -14,14 +14,14 @@ import torch
 
 from harness.determinism import CUBLAS, deterministic
 from harness.results import read_cells, read_per_image
-from tests.harness.test_distributed import launch, write
-from tests.harness.test_run import TINY, go
+from tests.harness.test_distributed import RECIPE, launch, write
+from tests.harness.test_run import go
 
 CLOSED, GRADIENT, BF16 = 1e-6, 1e-4, 0.01
 """CONTRIBUTING.md states these: how far a mean may move by batches and processes (closed forms, heads trained by
 gradient descent), and between fp32 and bf16."""
 METRICS = ["cc", "auc", "nss", "sim", "kld", "ig", "sauc", "auc_judd"]
-CHANGES = {"dataset": {**TINY["dataset"], "train": 11, "test": 5}, "pictures": 0}
+CHANGES = {"dataset": RECIPE["dataset"], "probes": RECIPE["probes"], "pictures": 0}
 Folder = Callable[[str, int], Path]
 
 
