@@ -67,7 +67,7 @@ class Scales(Backbone):
         """The wrapped one as each scale sees it; raises RecipeError where `stride` is given and it cannot be denser."""
         if self.stride is None:
             return dict.fromkeys(self.scales, self.network)
-        return {scale: self._made(output_stride=_power_of_two(self.stride * scale)) for scale in self.scales}
+        return {scale: self._made(output_stride=_output_stride(self.stride * scale)) for scale in self.scales}
 
     def _made(self, **more: int) -> Backbone:
         given = {"weights": self.weights, **({"seed": self.seed} if self.seed else {}), **more}
@@ -116,9 +116,10 @@ class LoadedScales(LoadedBackbone):
     ) -> None:
         """`networks`: by scale, as layers' names have it; one and the same, or with strides of their own."""
         self.networks, self.layers, self.label, self.mirror = dict(networks), layers, label, mirror
-        first, *_ = self.networks.values()
+        self.distinct = tuple(dict.fromkeys(self.networks.values()))
+        first = self.distinct[0]
         self.weights, self.preprocessing, self.device = first.weights, first.preprocessing, first.device
-        modules = [getattr(network, "module", None) for network in dict.fromkeys(self.networks.values())]
+        modules = [getattr(network, "module", None) for network in self.distinct]
         self.module = nn.ModuleList(module for module in modules if isinstance(module, nn.Module)).eval() or None
 
     def forward(
@@ -144,7 +145,7 @@ class LoadedScales(LoadedBackbone):
 
     def compile(self) -> None:
         """The network's own way."""
-        for network in dict.fromkeys(self.networks.values()):
+        for network in self.distinct:
             network.compile()
 
     def _resized(self, images: Float[Tensor, "b 3 h w"], scale: float) -> Float[Tensor, "b 3 sh sw"]:
@@ -160,6 +161,6 @@ def at(layer: str, scale: float) -> str:
     return f"{layer}{AT}{scale:g}"
 
 
-def _power_of_two(stride: float) -> int:
+def _output_stride(stride: float) -> int:
     """The largest of the output strides that is not above it, or the smallest."""
     return max((s for s in OUTPUT_STRIDES if s <= stride), default=min(OUTPUT_STRIDES))

@@ -108,16 +108,13 @@ class Context:
     _uses: Callable[[Hashable], None] = lambda _: None
     crosses: bool = False
     """Whether the held-out images are of another dataset: their gaze may have other densities of points."""
-    _centre_prior: Callable[[], Tensor] = lambda: torch.ones(30, 40)
+    centre_prior: Callable[[], Float[Tensor, "30 40"]] = lambda: torch.ones(30, 40)
+    """The training images' pooled gaze in relative coordinates, blurred, mean 1; needs no pass."""
 
     @property
     def layer_names(self) -> tuple[str, ...]:
         """The names of the cell's layers."""
         return tuple(layer.name for layer in self.layers)
-
-    def centre_prior(self) -> Float[Tensor, "30 40"]:
-        """The training images' pooled gaze in relative coordinates, blurred, mean 1; needs no pass."""
-        return self._centre_prior()
 
     def shared(self, key: Hashable, make: Callable[[], C]) -> C:
         """Work that several cells of one backbone need once (streamed statistics, an optimiser for many heads).

@@ -66,14 +66,13 @@ class Pool:
             else:
                 own = blur_to_grid(batch.fixations.values.float(), batch.sigma, grid)
             pooled = (pooled - own).clamp(min=0)
-        # the uniform share keeps a fixation where nobody else looked from costing infinity
-        pooled = pooled + max(images, 1) / (batch.size[0] * batch.size[1])
+        pooled = pooled + _uniform(images, batch.size)
         return (pooled / pooled.sum(dim=(1, 2), keepdim=True)).log().expand(len(batch), -1, -1)
 
     def centre_prior(self) -> Float[Tensor, "30 40"]:
         """The centre prior in relative coordinates, mean 1: as `log_prior` has it for an image of 480 x 640."""
         size = (480, 640)
-        pooled = self._blurred(size, sigma_for(size[0]), (30, 40))[0] + max(self.n_images, 1) / (size[0] * size[1])
+        pooled = self._blurred(size, sigma_for(size[0]), (30, 40))[0] + _uniform(self.n_images, size)
         return pooled / pooled.mean()
 
     def _blurred(self, size: Size, sigma: float, grid: Size) -> Float[Tensor, "1 h w"]:
@@ -127,6 +126,11 @@ class GroundTruth:
     def baseline(self) -> Float[Tensor, "b h w"]:
         """IG's baseline: log of the centre prior, leave-one-image-out."""
         return self.pool.log_prior(self.images, leave_out=True)
+
+
+def _uniform(images: int, size: Size) -> float:
+    """One point an image, spread evenly: a fixation where nobody else looked must not cost infinity."""
+    return max(images, 1) / (size[0] * size[1])
 
 
 def _histograms(dataset: Dataset) -> dict[Size, tuple[Any, Any, Any]]:

@@ -24,7 +24,7 @@ from harness._band import mirror, square
 from harness._positions import Positions, add_gaze_products, add_products, carry
 from harness._probe import Consumer
 from harness.normal_equations import CrossValidated, NormalEquations
-from harness.position import TERMS, terms, window_on
+from harness.position import TERMS, terms, windowed
 from harness.types import Batch, LayerSpec, Size
 
 if TYPE_CHECKING:
@@ -219,8 +219,7 @@ class Moments(Consumer):
     def _map(self, batch: Batch, name: str) -> Tensor:
         if name in TERMS:
             return terms(name, batch, self.window).expand(len(batch), -1, -1, -1)
-        x = batch.features[name]
-        return x if self.window is None else x * window_on(self.window, (x.shape[-2], x.shape[-1]), x.device)
+        return windowed(batch.features[name], self.window)
 
     def _assemble(self, layers: Sequence[str], folds: Sequence[int]) -> Float[Tensor, "p p"]:
         """The sum of some folds' blocks as one symmetric matrix."""

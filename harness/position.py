@@ -38,11 +38,9 @@ def terms(name: str, batch: Batch, window: Float[Tensor, "wh ww"] | None) -> Flo
     """One of TERMS on the batch's fitting grid, the same for all of its images."""
     if name == POSITION:
         return position_terms(batch.grid, batch.device)[None]
-    return window_on(window, batch.grid, batch.device)[None, None]
+    return windowed(torch.ones(1, 1, *batch.grid, device=batch.device), window)
 
 
-def window_on(
-    window: Float[Tensor, "wh ww"] | None, grid: Size, device: torch.device
-) -> Float[Tensor, "gh gw"] | Float[Tensor, ""]:
-    """The window on a grid; the number 1 where there is none."""
-    return torch.ones((), device=device) if window is None else resize(window.to(device), grid)
+def windowed(maps: Float[Tensor, "*n h w"], window: Float[Tensor, "wh ww"] | None) -> Float[Tensor, "*n h w"]:
+    """Maps times the window on their own grid; as they are where there is none."""
+    return maps if window is None else maps * resize(window.to(maps.device), (maps.shape[-2], maps.shape[-1]))

@@ -16,7 +16,7 @@ from harness.errors import ResultsError
 from harness.files import make_folder, replace
 from harness.grid import resize
 from harness.links import known_link, linked
-from harness.position import TERMS, WINDOW, terms, window_on
+from harness.position import TERMS, WINDOW, terms, windowed
 from harness.rounds import Round
 from harness.types import Batch
 
@@ -133,9 +133,7 @@ class LinearReadout(Readout, kind="linear"):
         for name, weight in self.weights.items():
             x = terms(name, batch, self.window) if name in TERMS else batch.features[name]
             read = torch.einsum("bchw,c->bhw", x, weight.to(x.dtype)).float()
-            if name not in TERMS:
-                read = read * window_on(self.window, (x.shape[-2], x.shape[-1]), batch.device)
-            found[name] = resize(read, batch.grid)
+            found[name] = resize(read if name in TERMS else windowed(read, self.window), batch.grid)
         return found
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:

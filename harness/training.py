@@ -255,7 +255,7 @@ class Classroom:
             _shared=self.shared,
             _uses=student.shared.add,
             crosses=self.crosses,
-            _centre_prior=lambda: self._prior,
+            centre_prior=lambda: self._prior,
         )
 
 

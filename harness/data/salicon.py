@@ -14,6 +14,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -118,7 +119,12 @@ class Salicon(DatasetReader):
 
     def read(self, split: Split) -> Dataset:
         """That split in columns; raises DataError naming file and id, or lists what it left out in `skipped`."""
-        return self._read(split) if self.split is None else self._cut(self._read("train"), self.split, split)
+        return self._read(split) if self.split is None else self._cut(self._training, self.split, split)
+
+    @cached_property
+    def _training(self) -> Dataset:
+        """The training file's images, read once for both parts."""
+        return self._read("train")
 
     def _cut(self, whole: Dataset, splitting: Splitting, split: Split) -> Dataset:
         """One part of the training file's images; what was left out of them is told with the training part."""

@@ -112,6 +112,12 @@ def wrapped(title: str, columns: int, size: float = _STYLE["axes.titlesize"]) ->
     return "\n".join(line.replace(_BREAK, "") for line in lines) or title
 
 
+def titled(axis: Axes, title: str, size: float = _STYLE["axes.titlesize"]) -> None:
+    """Give a panel its title, wrapped to the panel's share of the figure."""
+    place = axis.get_subplotspec()
+    axis.set_title(wrapped(title, place.get_gridspec().ncols if place else 1, size), fontsize=size)
+
+
 def key(label: str, colour: str, marker: str = "", line: str = "", *, hollow: bool = False, size: float = 5) -> Line2D:
     """An entry of a legend; a hollow marker is filled with white."""
     face = "white" if hollow else colour

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reports._board import backbone
-from reports.figures._drawing import key, panels, wrapped
+from reports.figures._drawing import key, panels, titled
 from reports.palette import ordered
 from reports.study import Row
 
@@ -48,6 +48,6 @@ def small_multiples(
     looks = ordered(str(row["layers"]) for row in rows)
     for axis, group in zip(axes, shown, strict=True):
         panel(axis, group, groups[group], looks)
-        axis.set_title(wrapped(" · ".join(group), min(2, len(shown))))
+        titled(axis, " · ".join(group))
     handles = [key(layers, colour, marker, "-") for layers, (colour, marker) in looks.items()]
     return Multiples(figure, handles, [row for group in shown for row in groups[group]], len(groups) - len(shown))

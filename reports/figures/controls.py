@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from reports._board import interval, score, score_with_interval
 from reports._pairs import difference
 from reports.comparisons import compare, p_in_words
-from reports.figures._drawing import Drawn, error_bars, key, panels
+from reports.figures._drawing import Drawn, error_bars, key, panels, titled
 from reports.palette import FAINT, LOW_LEVEL, PRETRAINED, UNTRAINED
 from reports.study import Row, Study, by_depth, is_pixels, is_random
 
@@ -79,7 +79,7 @@ def _panel(
             _dot(axis, row, y, study.by)
     axis.set_yticks(range(len(groups)), [f"{b} {layers}" if several else layers for b, layers in groups])
     axis.grid(visible=False, axis="y")
-    axis.set_title(probe)
+    titled(axis, probe)
     axis.set_xlabel(f"{study.by.upper()}, 95 % interval")
 
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from reports._board import interval, label, score, score_with_interval
-from reports.figures._drawing import Drawn, columns_for, error_bars, key, panels
+from reports.figures._drawing import Drawn, columns_for, error_bars, key, panels, titled
 from reports.palette import CEILING, FAINT, FLOOR, INK, LOW_LEVEL, styles
 from reports.study import Row, Study, by_depth, depth, is_pixels, is_random
 
@@ -136,7 +136,7 @@ def _frame(axis: Axes, panel: Panel, *, named: bool, run: bool) -> None:
     axis.set_xlabel("layer, at its depth in the network")
     axis.set_ylabel(f"{panel.study.by.upper()}, mean over images, 95 % interval")
     if named:
-        axis.set_title(f"{panel.study.name}: {panel.backbone}" if run else panel.backbone)
+        titled(axis, f"{panel.study.name}: {panel.backbone}" if run else panel.backbone)
 
 
 def _legend(panels: Sequence[Panel], looks: dict[str, tuple[str, str]]) -> list[Line2D]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports._board import label
-from reports.figures._drawing import Drawn, panels, wrapped
+from reports.figures._drawing import Drawn, panels, titled, wrapped
 from reports.palette import FAINT, PRETRAINED, UNTRAINED
 from reports.study import Study, by_depth, is_random
 
@@ -21,8 +21,8 @@ def layer_weights(study: Study) -> Drawn | None:
         return None
     longest = max(len(study.info(row)["layer_shares"]) for row in shown)
     across = min(3, len(shown))
-    titles = [wrapped(f"{row['weights']} · {row['layers']} · {row['probe']}", across, TITLE) for row in shown]
-    lines = max(title.count("\n") for title in titles)
+    titles = [f"{row['weights']} · {row['layers']} · {row['probe']}" for row in shown]
+    lines = max(wrapped(title, across, TITLE).count("\n") for title in titles)
     figure, axes = panels(len(shown), across, height=0.75 + 0.24 * longest + 0.14 * lines, sharex=True)
     order = [row["layers"] for row in by_depth(study.networks)]
     for axis, row, title in zip(axes, shown, titles, strict=True):
@@ -36,7 +36,7 @@ def layer_weights(study: Study) -> Drawn | None:
         axis.margins(x=0.16)
         axis.invert_yaxis()
         axis.grid(visible=False, axis="y")
-        axis.set_title(title, fontsize=TITLE)
+        titled(axis, title, TITLE)
     figure.supxlabel("share of the map's variance, %", fontsize=9)
     caption = (
         "Shares of the predicted maps' variance within images; they add up to 100 %. A negative share means that a "

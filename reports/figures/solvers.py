@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from reports._board import label
 from reports._pairs import DIFFERENT, difference, p_value
 from reports.comparisons import Test, both, compare, p_in_words
-from reports.figures._drawing import Drawn, canvas, key
+from reports.figures._drawing import Drawn, canvas, key, titled
 from reports.palette import FAINT, PRETRAINED, UNTRAINED, styles
 from reports.study import Row, Study, by_depth, is_random
 
@@ -128,7 +128,7 @@ def _scatter(axis: Axes, study: Study, loss: str, match: Match) -> None:
     axis.set_aspect("equal", adjustable="datalim")
     axis.set_xlabel(f"{study.by.upper()} of an image, ridge")
     axis.set_ylabel(f"{study.by.upper()} of it, {loss}")
-    axis.set_title(f"{match.sgd['weights']} · {match.sgd['layers']}, each image")
+    titled(axis, f"{match.sgd['weights']} · {match.sgd['layers']}, each image")
 
 
 def _legend(looks: dict[str, tuple[str, str]]) -> list[Line2D]:

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from harness.album import Album
-from harness.errors import DataError, RecipeError, ResultsError, UnknownNameError
+from harness.errors import DataError, RecipeError, ResultsError
 from harness.export import export_cell, select_cell
 from harness.finished_run import read_run
 from harness.plan import Plan, make_plan
@@ -26,7 +26,7 @@ from harness.progress import Silent
 from harness.recipe import parse_recipe
 from harness.results import CellResult, read_cells, read_per_image
 from harness.run import run
-from harness.score import NO_MAP, Scoring, label_for, plan_for
+from harness.score import NO_MAP, Scoring, label_for
 from harness.small_maps import SmallMaps
 
 TINY: dict[str, Any] = {
@@ -226,84 +226,10 @@ def test_folder_names_of_labels(export: Export, tmp_path: Path) -> None:
     assert (label_for(tmp_path), label_for(folder / "score.json")) == (tmp_path.name, "score")
 
 
-def test_what_dataset_names() -> None:
-    plan = plan_for("demo", ["dataset.test=3", "limit=2", "metrics=[cc, nss]"])
-    assert (plan.reader.label, plan.recipe.limit) == ("demo (synthetic)", 2)
-    assert [metric.name for metric in plan.metrics] == ["cc", "nss"]
-    assert plan_for("quickstart", []).reader.label == "demo (synthetic)"
-    with pytest.raises(UnknownNameError, match="did you mean quickstart"):
-        plan_for("quikstart", [])
-    with pytest.raises(RecipeError, match=r"--dataset demo:\n.*dataset"):
-        plan_for("demo", ["dataset=1"])
-
-
-def test_a_recipes_own_plugins_and_runs_are_known(tmp_path: Path) -> None:
-    metric = """
-from harness import metric
-
-@metric("nothing", higher_is_better=True)
-def nothing(maps, fixations):
-    "Always 0."
-    return maps.mean(dim=(1, 2)) * 0
-"""
-    (tmp_path / "own_metric.py").write_text(metric)
-    recipe = {**TINY, "plugins": ["own_metric.py"], "metrics": ["nothing"], "runs": {"a": {}, "b": {"limit": 2}}}
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump(recipe))
-    plan = plan_for(f"{tmp_path / 'own.yaml'}:b", [])
-    assert ([found.name for found in plan.metrics], plan.recipe.limit) == (["nothing"], 2)
-    with pytest.raises(RecipeError, match=r"is 2 runs .*choose one"):
-        plan_for(str(tmp_path / "own.yaml"), [])
-
-
 def test_observers_are_not_exported(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="observers predicts from the held-out people's own gaze"):
         export_cell(finished, "observers", "npy", tmp_path / "maps", Silent())
     assert not (tmp_path / "maps").exists()
-
-
-ROWS: list[dict[Any, Any]] = [
-    {"cell_key": key, "backbone": b, "weights": w, "layers": layers, "probe": p, "status": s, "error": "boom"}
-    for key, b, w, layers, p, s in (
-        ("abcd1", "resnet50", "caffe", "layer3", "ridge", "finished"),
-        ("abcd2", "resnet50", "caffe", "layer3", "pooled-ridge", "finished"),
-        ("bbbb3", "resnet50", "caffe", "layer2+layer3", "ridge", "finished"),
-        ("cccc4", "resnet50", "caffe", "layer4", "sgd-kl", "failed"),
-        ("dddd5", "none", "none", "none", "centre", "finished"),
-    )
-]
-
-
-@pytest.mark.parametrize(
-    ("wanted", "key"),
-    [
-        ("abcd1", "abcd1"),
-        ("bbbb", "bbbb3"),
-        ("resnet50/caffe · layer3 · ridge", "abcd1"),
-        ("layer3 ridge", "abcd1"),
-        ("ridge layer3", "abcd1"),
-        ("pooled", "abcd2"),
-        ("layer2", "bbbb3"),
-        ("centre", "dddd5"),
-    ],
-)
-def test_a_cell_by_key_or_label(wanted: str, key: str) -> None:
-    assert select_cell(ROWS, wanted)["cell_key"] == key
-
-
-@pytest.mark.parametrize(
-    ("wanted", "message"),
-    [
-        ("abcd", r"2 cells match 'abcd'.*\n  abcd1  resnet50/caffe · layer3 · ridge\n  abcd2 "),
-        ("layer3", "2 cells match"),
-        ("ridge", "2 cells match"),
-        ("nothing", r"no cell matches 'nothing'(.|\n)*dddd5  centre"),
-        ("", "no cell matches"),
-        ("sgd", "sgd-kl was failed: boom"),
-    ],
-)
-def test_no_cell_or_several(wanted: str, message: str) -> None:
-    with pytest.raises(ResultsError, match=message):
-        select_cell(ROWS, wanted)
 
 
 def test_exported_files_are_named_like_the_stimuli(export: Export) -> None:

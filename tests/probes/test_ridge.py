@@ -51,7 +51,7 @@ def test_ridges_that_differ_in_their_link_are_solved_once(monkeypatch: pytest.Mo
 def test_a_centred_ridge_reads_features_times_the_power_of_the_prior() -> None:
     batches = stream()
     prior = torch.rand(30, 40, generator=torch.Generator().manual_seed(0)) + 0.1
-    about = replace(context(), _centre_prior=lambda: prior)
+    about = replace(context(), centre_prior=lambda: prior)
     plain, centred, more = (Ridge(centre=power).trainer(about) for power in (0.0, 0.5, 1.0))
     assert len(about._shared) == 3  # what is multiplied by another window is another statistic
     window = prior.sqrt() / prior.mean().sqrt()  # mean square 1

@@ -1,0 +1,54 @@
+"""A cell is named by its key, its label, or words of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.errors import ResultsError
+from harness.export import select_cell
+
+ROWS: list[dict[Any, Any]] = [
+    {"cell_key": key, "backbone": b, "weights": w, "layers": layers, "probe": p, "status": s, "error": "boom"}
+    for key, b, w, layers, p, s in (
+        ("abcd1", "resnet50", "caffe", "layer3", "ridge", "finished"),
+        ("abcd2", "resnet50", "caffe", "layer3", "pooled-ridge", "finished"),
+        ("bbbb3", "resnet50", "caffe", "layer2+layer3", "ridge", "finished"),
+        ("cccc4", "resnet50", "caffe", "layer4", "sgd-kl", "failed"),
+        ("dddd5", "none", "none", "none", "centre", "finished"),
+    )
+]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "key"),
+    [
+        ("abcd1", "abcd1"),
+        ("bbbb", "bbbb3"),
+        ("resnet50/caffe · layer3 · ridge", "abcd1"),
+        ("layer3 ridge", "abcd1"),
+        ("ridge layer3", "abcd1"),
+        ("pooled", "abcd2"),
+        ("layer2", "bbbb3"),
+        ("centre", "dddd5"),
+    ],
+)
+def test_a_cell_by_key_or_label(wanted: str, key: str) -> None:
+    assert select_cell(ROWS, wanted)["cell_key"] == key
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("abcd", r"2 cells match 'abcd'.*\n  abcd1  resnet50/caffe · layer3 · ridge\n  abcd2 "),
+        ("layer3", "2 cells match"),
+        ("ridge", "2 cells match"),
+        ("nothing", r"no cell matches 'nothing'(.|\n)*dddd5  centre"),
+        ("", "no cell matches"),
+        ("sgd", "sgd-kl was failed: boom"),
+    ],
+)
+def test_no_cell_or_several(wanted: str, message: str) -> None:
+    with pytest.raises(ResultsError, match=message):
+        select_cell(ROWS, wanted)
