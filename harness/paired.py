@@ -36,8 +36,10 @@ PLAIN = 100
 """So many flips as extreme as the observed order settle a p-value (to a tenth of itself); it gets no more flips."""
 IN_VAIN = 1e-3
 PAIRS_AT_A_TIME = 256
-BLOCK = 2**20
-"""Flipped images, and flipped differences, in memory at a time."""
+FLIPS_AT_A_TIME = 2**13
+"""One pair's differences in so many flips stay in the processor's cache."""
+BLOCK = 2**22
+"""Flipped images, and flipped cells, in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -142,14 +144,12 @@ def _p_values(
     observed = np.abs(total[ends[0]] - total[ends[1]]) - scale[ends[0]] - scale[ends[1]]
     if n <= EXACT:
         every = (np.arange(2**n)[:, None] >> np.arange(n) & 1).astype(float)
-        blocks = np.array_split(every, math.ceil(2**n * len(observed) / BLOCK))
-        extreme = np.sum([_extreme(block, values, ends, observed) for block in blocks], axis=0)
-        return np.where(np.isnan(observed), np.nan, extreme / 2**n)
+        return np.where(np.isnan(observed), np.nan, _extreme(every, values, ends, observed) / 2**n)
     extreme, seen = np.zeros(ends.shape[1], dtype=np.int64), np.full(ends.shape[1], flips)
     going = np.flatnonzero(~np.isnan(observed) & ~_beyond_reach(values, ends, observed, flips))
     rng, done, stage = np.random.default_rng(seed), 0, min(RESAMPLES, flips)
     while done < flips and len(going):
-        rows = min(max(1, BLOCK // max(n, len(going))), stage - done)
+        rows = min(max(1, BLOCK // max(values.shape)), FLIPS_AT_A_TIME, stage - done)
         extreme[going] += _extreme(_kept(n, rng, rows), values, ends[:, going], observed[going])
         done += rows
         if done == stage:
@@ -169,11 +169,14 @@ def _extreme(
     columns, places = np.unique(ends, return_inverse=True)
     some = values[:, columns].T
     flipped = 2 * (some @ kept.T) - some.sum(axis=1)[:, None]
-    a, b = places.reshape(ends.shape)
-    difference = flipped[a]
-    difference -= flipped[b]
-    np.abs(difference, out=difference)
-    return np.asarray(np.count_nonzero(difference >= observed[:, None], axis=1))
+    difference, counted = np.empty(len(kept)), np.empty(len(kept), dtype=bool)
+    extreme = np.empty(len(observed), dtype=np.int64)
+    for k, (a, b) in enumerate(places.reshape(ends.shape).T):
+        np.subtract(flipped[a], flipped[b], out=difference)
+        np.abs(difference, out=difference)
+        np.greater_equal(difference, observed[k], out=counted)
+        extreme[k] = np.count_nonzero(counted)
+    return extreme
 
 
 def _beyond_reach(
