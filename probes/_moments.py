@@ -44,9 +44,11 @@ class MomentsSettings:
     by a fixed factor. 0: not at all."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for powers that cannot be."""
+        """Raises ValueError for powers that cannot be, or do nothing."""
         if not 0 < self.power < math.inf:
             raise ValueError(f"power must be positive, not {self.power}")
+        if self.power != POWER and self.link != RECTIFIED:
+            raise ValueError(f"power is of link: {RECTIFIED}; with link: {self.link} it does nothing")
         if not 0 <= self.centre < math.inf:
             raise ValueError(f"centre must not be negative, not {self.centre}")
 

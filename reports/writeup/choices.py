@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ Facts = dict[str, Any]
 CC = "cc"
 RIDGE, RIDGE_POSITION, MSE, KL = "ridge", "ridge-position", "sgd-mse", "sgd-kl"
 PROBES = (RIDGE, RIDGE_POSITION, MSE, KL)
-STAGES, BLOCKS, SIZES = "all", "all blocks", "two sizes"
+STAGES, BLOCKS, SIZES = SETS = "all", "all blocks", "two sizes"
 STAGE_NAMES = ("stem", "layer1", "layer2", "layer3", "layer4")
 
 
@@ -24,23 +25,18 @@ def find(cells: Iterable[Cell], **names: Any) -> Cell | None:
 
 
 def trained(cells: Iterable[Cell]) -> list[Cell]:
-    """Of the pretrained network at full size."""
-    return [cell for cell in cells if cell["backbone"] == "resnet50" and not is_random(cell)]
+    """Of the pretrained network, at full size and at several sizes."""
+    return [cell for cell in cells if _is_network(cell) and not is_random(cell)]
 
 
 def untrained(cells: Iterable[Cell]) -> list[Cell]:
     """Of the same network with random weights."""
-    return [cell for cell in cells if cell["backbone"] == "resnet50" and is_random(cell)]
+    return [cell for cell in cells if _is_network(cell) and is_random(cell)]
 
 
 def filters(cells: Iterable[Cell]) -> list[Cell]:
     """Of the fixed filters, by ridge."""
     return [cell for cell in cells if is_pixels(cell) and cell["probe"] == RIDGE]
-
-
-def sizes(cells: Iterable[Cell]) -> list[Cell]:
-    """Of the pretrained network at several sizes."""
-    return [cell for cell in cells if cell["layers"] == SIZES]
 
 
 def single(cells: Iterable[Cell], probe: str = RIDGE) -> list[Cell]:
@@ -99,17 +95,15 @@ def planned(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Cell]]:
     for cell in best_of_stages(network).values():
         if cell is not top:
             yield top, cell
-    yield from _of_sets(cells, network, top)
+    yield from _of_sets(network, top)
     yield from _of_probes(network, str(top["layers"]))
     yield from _of_controls(cells, top)
 
 
-def _of_sets(cells: Sequence[Cell], network: Sequence[Cell], top: Cell) -> Iterator[tuple[Cell, Cell]]:
-    together = [find(network, layers=name, probe=RIDGE) for name in (STAGES, BLOCKS)]
-    known = [top, *(cell for cell in (*together, find(sizes(cells), probe=RIDGE)) if cell)]
-    for i, b in enumerate(known):
-        for a in known[i + 1 :]:
-            yield a, b
+def _of_sets(network: Sequence[Cell], top: Cell) -> Iterator[tuple[Cell, Cell]]:
+    """By ridge: the best block and the sets of layers, each against those before it."""
+    together = [find(network, layers=name, probe=RIDGE) for name in SETS]
+    yield from ((a, b) for b, a in combinations([top, *(cell for cell in together if cell)], 2))
 
 
 def _of_probes(network: Sequence[Cell], layer: str) -> Iterator[tuple[Cell, Cell]]:
@@ -122,9 +116,18 @@ def _of_probes(network: Sequence[Cell], layer: str) -> Iterator[tuple[Cell, Cell
 
 
 def _of_controls(cells: Sequence[Cell], top: Cell) -> Iterator[tuple[Cell, Cell]]:
-    """By ridge: the best layer against the best untrained one, that against the filters, these against the centre."""
+    """By ridge: trained against untrained, block and sets, the best untrained block against the filters, these
+    against the centre."""
     chance, fixed, centre = single(untrained(cells)), filters(cells), find(cells, probe="centre")
     for a, b in ((top, chance), (chance, fixed), (fixed, [centre] if centre else [])):
         left = a if isinstance(a, dict) else best(a) if a else None
         if left and b:
             yield left, best(b)
+    for name in SETS:
+        ours, theirs = (find(of(cells), layers=name, probe=RIDGE) for of in (trained, untrained))
+        if ours and theirs:
+            yield ours, theirs
+
+
+def _is_network(cell: Cell) -> bool:
+    return str(cell["backbone"]).partition("@")[0] == "resnet50"

@@ -12,12 +12,11 @@ from reports.figures import Drawn
 from reports.figures._drawing import canvas, columns_for, error_bars, key
 from reports.palette import CEILING, FLOOR, LINES, LOW_LEVEL, MARKERS, UNTRAINED
 from reports.writeup.choices import (
-    BLOCKS,
     CC,
     KL,
     RIDGE,
     RIDGE_POSITION,
-    SIZES,
+    SETS,
     STAGES,
     Cell,
     Facts,
@@ -25,7 +24,6 @@ from reports.writeup.choices import (
     filters,
     find,
     single,
-    sizes,
     trained,
     untrained,
 )
@@ -59,7 +57,7 @@ def _curves(axis: Axes, cells: Sequence[Cell]) -> None:
     network = trained(cells)
     places = {str(cell["layers"]): float(n) for n, cell in enumerate(single(network))}
     last = len(places) - 1
-    places |= {name: last + 1.5 + n for n, name in enumerate((STAGES, BLOCKS, SIZES))}
+    places |= {name: last + 1.5 + n for n, name in enumerate(SETS)}
 
     def draw(chosen: Sequence[Cell], **look: Any) -> None:
         _curve(axis, [places[str(cell["layers"])] for cell in chosen], chosen, **look)
@@ -67,11 +65,11 @@ def _curves(axis: Axes, cells: Sequence[Cell]) -> None:
     for probe in (RIDGE, RIDGE_POSITION, KL):
         colour, marker = LOOKS[probe]
         draw(single(network, probe), color=colour, marker=marker)
-        several = [c for c in (*network, *sizes(cells)) if c["depth"] is None and c["probe"] == probe]
+        several = [c for c in network if c["depth"] is None and c["probe"] == probe]
         draw(several, color=colour, marker=marker, linestyle="")
     look = {"color": UNTRAINED, "marker": "D", "markerfacecolor": "white"}
     draw(single(untrained(cells)), **look, linestyle="--")
-    draw([c for c in untrained(cells) if c["layers"] == STAGES and c["probe"] == RIDGE], **look)
+    draw([c for c in untrained(cells) if c["depth"] is None and c["probe"] == RIDGE], **look, linestyle="")
     bounds = [("observers", CEILING), ("centre", FLOOR)]
     lines = [(find(cells, probe=probe), probe, colour) for probe, colour in bounds]
     fixed = filters(cells)
