@@ -13,7 +13,7 @@ in float64, one sum a fold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -23,9 +23,10 @@ from torch import Tensor
 from harness._band import mirror, square
 from harness._positions import Positions, add_gaze_products, add_products, carry
 from harness._probe import Consumer
-from harness.normal_equations import CrossValidated, NormalEquations
+from harness.normal_equations import NormalEquations
 from harness.position import TERMS, terms, windowed
 from harness.types import Batch, LayerSpec, Size
+from harness.wanted_ridges import WantedRidges
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -85,8 +86,8 @@ class Moments(Consumer):
         self._blocks: dict[tuple[int, str, str], Tensor] = {}
         self._against: dict[tuple[int, str], Tensor] = {}
         self._totals: dict[int, Tensor] = {}
-        self.ridges: dict[Hashable, CrossValidated] = {}
-        """What cells made of the complete moments, for others that want the same."""
+        self.ridges = WantedRidges()
+        """What cells make of the complete moments, for others that want nearly the same."""
 
     def need(self, layers: Sequence[LayerSpec], target: TargetName) -> None:
         """Keep every block among these layers (position terms and window count as some), and their products with it."""
@@ -138,18 +139,18 @@ class Moments(Consumer):
         """The folds of which any image was seen."""
         return [fold for fold, total in sorted(self._totals.items()) if total[0, 0] > 0]
 
-    def equations(self, layers: Sequence[str], target: TargetName, folds: Sequence[int]) -> NormalEquations:
-        """The normal equations of that layer set over some folds, in memory of their own."""
+    def equations(self, layers: Sequence[str], targets: Sequence[TargetName], folds: Sequence[int]) -> NormalEquations:
+        """The normal equations of that layer set and those targets over some folds, in memory of their own."""
         self._multiply()
-        row = 1 + self._targets.index(target)
+        rows = [1 + self._targets.index(target) for target in targets]
         against = torch.cat([_sum([self._against[fold, name] for fold in folds]) for name in layers])
         totals = _sum([self._totals[fold] for fold in folds])
         return NormalEquations(
             G=self._assemble(layers, folds),
-            c=against[:, row : row + 1],
+            c=against[:, rows],
             m=against[:, 0],
-            y=totals[row, :1],
-            yy=totals[row, 1:],
+            y=totals[rows, 0],
+            yy=totals[rows, 1],
             n=totals[0, 0].item(),
         )
 

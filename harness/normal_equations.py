@@ -8,7 +8,7 @@ many alphas here, other regularisations in the files of their probes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,6 +24,7 @@ BAND_FEATURES, BAND_ALPHAS = 256, 5
 DEAD = 5e-6
 """A feature whose variance is a smaller share of its second moment is constant: float32 products of a constant leave up
 to 1.5e-6 (measured), which standardising would blow up to a feature of noise."""
+UNSOLVABLE = "no alpha of the grid gives a solvable system; use larger alphas"
 ROWS = 64
 """Rows of a matrix that are worked on together while they are in the cache."""
 
@@ -46,6 +47,10 @@ class NormalEquations:
         linear = (weights * self.c).sum(1)
         crossed = bias * (self.m @ flat).view_as(bias)
         return self.yy - 2 * linear + quadratic + 2 * crossed - 2 * bias * self.y + self.n * bias**2
+
+    def first(self, p: int) -> NormalEquations:
+        """Of the first p features; shares memory."""
+        return replace(self, G=self.G[:p, :p], c=self.c[:p], m=self.m[:p])
 
 
 def add_up(parts: Sequence[NormalEquations]) -> NormalEquations:
@@ -99,6 +104,10 @@ class Standardised:
         weights *= self.scale[:, None]
         return weights, self.target_mean - self.mean @ weights
 
+    def first(self, p: int) -> Standardised:
+        """Of the first p features; shares memory."""
+        return replace(self, C=self.C[:p, :p], r=self.r[:p], mean=self.mean[:p], scale=self.scale[:p])
+
 
 def standardise(equations: NormalEquations) -> Standardised:
     """Overwrites G."""
@@ -120,7 +129,7 @@ def _correlate(G: Float[Tensor, "p p"], mean: Float[Tensor, " p"], scale: Float[
         rows.mul_(s[:, None]).mul_(scale).addr_(m, centre, alpha=-1)
 
 
-def _solve_shifted(
+def solve_shifted(
     A: Float[Tensor, "p p"], right: Float[Tensor, "p t"], alphas: Sequence[float]
 ) -> tuple[Float[Tensor, "a p t"], Bool[Tensor, " a"]]:
     """(A + alpha I)^-1 right for every alpha, and for which a Cholesky factor exists; overwrites A."""
@@ -146,7 +155,7 @@ Solve = Callable[[Standardised, Sequence[float]], "tuple[Float[Tensor, 'a p t'],
 
 def ridge(problem: Standardised, alphas: Sequence[float]) -> tuple[Float[Tensor, "a p t"], Bool[Tensor, " a"]]:
     """Ridge for every alpha, on standardised features; overwrites C."""
-    return _solve_shifted(problem.C, problem.r, alphas)
+    return solve_shifted(problem.C, problem.r, alphas)
 
 
 def _solve(
@@ -170,7 +179,8 @@ def _held_out_errors(
     return errors
 
 
-def _distance_from_middle(alphas: Sequence[float]) -> Float[Tensor, " a"]:
+def distance_from_middle(alphas: Sequence[float]) -> Float[Tensor, " a"]:
+    """What stands in for errors where there is nothing to choose by."""
     order = torch.tensor(alphas, dtype=torch.float64).log()
     return (order - order.median()).abs()
 
@@ -207,7 +217,7 @@ def cross_validate(
     With fewer than two folds the middle alpha is taken, as there is nothing to choose by. Raises ValueError where no
     alpha can be solved.
     """
-    errors = _held_out_errors(gather, folds, alphas, solve) if len(folds) > 1 else _distance_from_middle(alphas)
+    errors = _held_out_errors(gather, folds, alphas, solve) if len(folds) > 1 else distance_from_middle(alphas)
     for index in errors.argsort().tolist():
         total = gather(folds)
         (weights,), (bias,), exists = _solve(total, solve, [alphas[index]])
@@ -216,4 +226,4 @@ def cross_validate(
             solution = Solution(alphas[index], weights, bias)
             return CrossValidated(solution, tuple(alphas), tuple((errors / n_values).tolist()))
         del total, weights, bias
-    raise ValueError("no alpha of the grid gives a solvable system; use larger alphas")
+    raise ValueError(UNSOLVABLE)

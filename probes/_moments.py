@@ -18,10 +18,11 @@ from harness import Context, Trainer, added
 from harness.flags import EDGE, flag
 from harness.links import POWER, RECTIFIED, rectified
 from harness.moments import Moments, TargetName
-from harness.normal_equations import CrossValidated, Solve, cross_validate, ridge
+from harness.normal_equations import CrossValidated, Solve, cross_validate
 from harness.position import POSITION_TERMS, WINDOW_TERM
 from harness.readout import LinearReadout
 from harness.types import LayerSpec
+from harness.wanted_ridges import Wanted
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -63,10 +64,19 @@ class MomentsSettings:
         """The link's full name, its power included."""
         return rectified(self.power) if self.link == RECTIFIED else self.link
 
+    @property
+    def window_terms(self) -> tuple[LayerSpec, ...]:
+        """The window as one more layer: what a constant becomes there."""
+        return (WINDOW_TERM,) * (self.centre != 0)
+
+    @property
+    def position_terms(self) -> tuple[LayerSpec, ...]:
+        """Those of the position as one more layer."""
+        return (POSITION_TERMS,) * self.position
+
     def columns(self, layers: tuple[LayerSpec, ...]) -> tuple[LayerSpec, ...]:
-        """The layers, and the position terms and the window as more of them."""
-        more = [POSITION_TERMS] * self.position + [WINDOW_TERM] * (self.centre != 0)
-        return (*layers, *more)
+        """The layers, and the window and the position terms as more of them."""
+        return (*layers, *self.window_terms, *self.position_terms)
 
 
 class MomentsTrainer(Trainer):
@@ -74,13 +84,14 @@ class MomentsTrainer(Trainer):
 
     def __init__(self, settings: MomentsSettings, context: Context) -> None:
         columns = settings.columns(context.layers)
+        self.layers, self.more = (*context.layers, *settings.window_terms), settings.position_terms
         self.names, self.widths = [c.name for c in columns], [c.channels for c in columns]
         self.link, self.target = settings.map_link, settings.target
         window = _window(context.centre_prior() ** settings.centre) if settings.centre else None
         key = "moments" if window is None else ("moments", settings.centre)
         self.moments = context.shared(key, lambda: Moments(context.n_folds, window=window))
         self.moments.need(columns, settings.target)
-        self.gather = partial(self.moments.equations, self.names, settings.target)
+        self.gather = partial(self.moments.equations, self.names, [settings.target])
 
     @property
     def features(self) -> int:
@@ -91,12 +102,16 @@ class MomentsTrainer(Trainer):
         """The best candidate over the folds that were seen, fitted on all of them."""
         return cross_validate(self.gather, self.moments.folds, candidates, solve)
 
+    def want_ridge(self, alphas: Sequence[float]) -> None:
+        """Say at the start that `best_ridge` will be called: cells that differ in little else share the solving."""
+        self.moments.ridges.want(self._ridge(alphas))
+
     def best_ridge(self, alphas: Sequence[float]) -> CrossValidated:
-        """The same for ridge; solved once for cells that differ in what is done with it only."""
-        asked = (tuple(self.names), self.target, tuple(alphas))
-        if asked not in self.moments.ridges:
-            self.moments.ridges[asked] = self.cross_validated(alphas, ridge)
-        return self.moments.ridges[asked]
+        """The same for a ridge that was wanted."""
+        return self.moments.ridges.find(self._ridge(alphas), self.moments.equations, self.moments.folds)
+
+    def _ridge(self, alphas: Sequence[float]) -> Wanted:
+        return Wanted(self.layers, self.more, self.target, tuple(alphas))
 
     def linear(self, weights: Float[Tensor, "p 1"], bias: Float[Tensor, " 1"], info: dict[str, Any]) -> LinearReadout:
         """The weights cut into layers, before the link."""

@@ -33,6 +33,7 @@ class RidgeTrainer(MomentsTrainer):
     def __init__(self, settings: Ridge, context: Context) -> None:
         super().__init__(settings, context)
         self.alphas = settings.alphas
+        self.want_ridge(self.alphas)
 
     def solving_bytes(self) -> int:
         """The system of all its columns."""

@@ -64,6 +64,7 @@ class SmoothedTrainer(MomentsTrainer):
     def __init__(self, settings: Smoothed, context: Context) -> None:
         super().__init__(settings, context)
         self.settings, self.device = settings, context.device
+        self.want_ridge(settings.alphas)
         self._priors: dict[int, Tensor] = {}
         self._worth: dict[int, Tensor] = {}
         self._whole: LinearReadout | None = None

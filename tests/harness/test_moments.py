@@ -76,11 +76,11 @@ def streamed(batches: list[Batch], layers: list[str], folds: int = 3, window: to
 
 
 def by_fold(moments: Moments, layers: list[str]) -> list[NormalEquations]:
-    return [moments.equations(layers, "density", [fold]) for fold in moments.folds]
+    return [moments.equations(layers, ["density"], [fold]) for fold in moments.folds]
 
 
 def validated(moments: Moments, layers: list[str], alphas: list[float]) -> CrossValidated:
-    return cross_validate(partial(moments.equations, layers, "density"), moments.folds, alphas)
+    return cross_validate(partial(moments.equations, layers, ["density"]), moments.folds, alphas)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def validated(moments: Moments, layers: list[str], alphas: list[float]) -> Cross
 @pytest.mark.parametrize("alpha", [1e-3, 0.1, 10.0])
 def test_ridge_from_streamed_statistics_equals_scikit_learn(layers: list[str], alpha: float) -> None:
     batches = make_batches(seed=1)
-    (ours,) = ridge_path(streamed(batches, layers).equations(layers, "density", range(3)), [alpha])
+    (ours,) = ridge_path(streamed(batches, layers).equations(layers, ["density"], range(3)), [alpha])
     assert ours is not None
     x, y, _ = explicit(batches, layers)
     scaler = StandardScaler().fit(x)
@@ -107,7 +107,7 @@ def test_features_under_a_window_equal_weights_that_change_with_the_position(
 ) -> None:
     window = torch.rand(size, generator=torch.Generator().manual_seed(2), dtype=torch.float64) + 0.1
     batches = make_batches(seed=6)
-    (ours,) = ridge_path(streamed(batches, layers, window=window).equations(layers, "density", range(3)), [0.1])
+    (ours,) = ridge_path(streamed(batches, layers, window=window).equations(layers, ["density"], range(3)), [0.1])
     assert ours is not None
     x, y, _ = explicit(batches, layers, window)
     scaler = StandardScaler().fit(x)
@@ -274,7 +274,7 @@ def test_float32_is_good_enough_for_predictions() -> None:
         for start in range(0, 64, 4):
             part = {"x": features[start : start + 4]}
             moments.update(Batch((1, 2, 3, 4), (48, 64), (15, 20), (point,) * 4, part, (0,) * 4, sigma=3.0))
-    (a,), (b,) = (ridge_path(moments.equations(["x"], "density", [0]), [1e-2]) for moments in (exact, rough))
+    (a,), (b,) = (ridge_path(moments.equations(["x"], ["density"], [0]), [1e-2]) for moments in (exact, rough))
     assert a is not None
     assert b is not None
     x = features.movedim(1, -1).reshape(-1, 24).double()
@@ -293,6 +293,6 @@ def test_a_constant_channel_gets_no_weight(value: float) -> None:
         x[:, 1] = value
         folds = (start // 8 % 2,) * 8
         moments.update(Batch(tuple(range(8)), (48, 64), (15, 20), (point,) * 8, {"x": x}, folds, sigma=3.0))
-    best = cross_validate(lambda folds: moments.equations(["x"], "density", folds), moments.folds, [1e-3, 1.0])
+    best = cross_validate(lambda folds: moments.equations(["x"], ["density"], folds), moments.folds, [1e-3, 1.0])
     assert best.solution.weights[1] == 0
     assert best.solution.weights[0] != 0

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-import probes._moments
+import harness.wanted_ridges
 from harness._plugin import as_entry
 from harness.errors import RecipeError
 from harness.grid import resize
-from harness.normal_equations import ridge
+from harness.normal_equations import cross_validate, ridge
 from harness.plan import make_plan
 from harness.readout import LinearReadout
 from harness.recipe import parse_recipe
@@ -22,9 +22,9 @@ from probes.ridge import Ridge
 from tests.probes.plain import context, stream
 
 
-def test_ridges_that_differ_in_their_link_are_solved_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ridges_on_the_same_layers_are_solved_once_as_each_would_be_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     solved = []
-    solve = probes._moments.cross_validate
+    solve = harness.wanted_ridges.cross_validate_family
 
     def counted(*asked: Any) -> Any:
         solved.append(asked)
@@ -32,7 +32,7 @@ def test_ridges_that_differ_in_their_link_are_solved_once(monkeypatch: pytest.Mo
 
     batches, about = stream(), context()
     asked = [Ridge(), Ridge(link="rectified"), Ridge(target="standardised"), Ridge(position=True), Ridge(alphas=(0.5,))]
-    monkeypatch.setattr(probes._moments, "cross_validate", counted)
+    monkeypatch.setattr(harness.wanted_ridges, "cross_validate_family", counted)
     trainers = [probe.trainer(about) for probe in asked]
     (moments,) = about._shared.values()
     for batch in batches:
@@ -40,12 +40,13 @@ def test_ridges_that_differ_in_their_link_are_solved_once(monkeypatch: pytest.Mo
     moments.end_pass()
     for probe, trainer in zip(asked, trainers, strict=True):
         found = trainer.readout()
-        alone = solve(trainer.gather, moments.folds, probe.alphas, ridge).solution
+        alone = cross_validate(trainer.gather, moments.folds, probe.alphas, ridge).solution
         assert isinstance(found, LinearReadout)
         assert (found.link, found.info["alpha"]) == (probe.link, alone.alpha)
-        assert torch.equal(torch.cat(list(found.weights.values())), alone.weights[:, 0].float())
-        assert found.bias == alone.bias.item()
-    assert len(solved) == len(asked) - 1
+        weights = torch.cat(list(found.weights.values()))
+        torch.testing.assert_close(weights, alone.weights[:, 0].float(), rtol=1e-6, atol=1e-8)
+        assert found.bias == pytest.approx(alone.bias.item(), rel=1e-9)
+    assert len(solved) == 2  # those of one grid of penalties together
 
 
 def test_a_centred_ridge_reads_features_times_the_power_of_the_prior() -> None:

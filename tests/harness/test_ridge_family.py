@@ -1,0 +1,142 @@
+"""Ridges that are solved together are what each of them is alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from harness.normal_equations import BAND_FEATURES, NormalEquations, add_up, cross_validate
+from harness.ridge_family import Member, cross_validate_family
+from harness.types import LayerSpec
+from harness.wanted_ridges import Wanted, WantedRidges
+
+MEMBERS = [Member(target, more) for target in (0, 1) for more in (False, True)]
+
+
+def parts(p: int, folds: int, seed: int) -> list[NormalEquations]:
+    """Statistics of p correlated features on scales of their own and two targets, fold by fold."""
+    rng = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(p, p, generator=rng, dtype=torch.float64) / p**0.5
+    weights = torch.randn(p, 2, generator=rng, dtype=torch.float64)
+    found = []
+    for _ in range(folds):
+        x = (torch.randn(2 * p, p, generator=rng, dtype=torch.float64) @ mixing + 1) * torch.linspace(0.1, 10, p)
+        y = x @ weights + torch.randn(2 * p, 2, generator=rng, dtype=torch.float64) * p**0.5
+        found.append(NormalEquations(x.T @ x, x.T @ y, x.sum(0), y.sum(0), y.square().sum(0), float(2 * p)))
+    return found
+
+
+def alone(folds: Sequence[NormalEquations], member: Member, more: int) -> list[NormalEquations]:
+    """The same statistics of one target, and of the first features only where the member reads no more."""
+    some = folds if member.more else [fold.first(len(fold.m) - more) for fold in folds]
+    t = slice(member.target, member.target + 1)
+    return [replace(fold, c=fold.c[:, t], y=fold.y[t], yy=fold.yy[t]) for fold in some]
+
+
+def assert_as_alone(folds: Sequence[NormalEquations], alphas: Sequence[float], more: int) -> None:
+    numbers = range(len(folds))
+    together = cross_validate_family(lambda k: add_up([folds[i] for i in k]), numbers, alphas, MEMBERS, more)
+    for member, found in zip(MEMBERS, together, strict=True):
+        own = alone(folds, member, more)
+        plain = cross_validate(lambda k, own=own: add_up([own[i] for i in k]), numbers, alphas)  # type: ignore[misc]
+        assert found is not None
+        assert found.solution.alpha == plain.solution.alpha
+        torch.testing.assert_close(torch.tensor(found.cv_error), torch.tensor(plain.cv_error), rtol=1e-7, atol=0)
+        for ours, theirs in (
+            (found.solution.weights, plain.solution.weights),
+            (found.solution.bias, plain.solution.bias),
+        ):
+            torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    p=st.integers(2, 30),
+    more=st.integers(0, 6),
+    folds=st.integers(1, 4),
+    alphas=st.lists(st.floats(1e-4, 1e2), min_size=1, max_size=7, unique=True),
+    seed=st.integers(0, 99),
+)
+def test_a_family_is_solved_as_each_alone(p: int, more: int, folds: int, alphas: list[float], seed: int) -> None:
+    assert_as_alone(parts(p + more, folds, seed), alphas, more)
+
+
+def test_the_same_where_one_band_serves_every_alpha() -> None:
+    assert_as_alone(parts(BAND_FEATURES + 9, 2, 0), [1e-3, 1e-2, 1e-1, 1.0, 10.0], 5)
+
+
+def test_a_dead_feature_has_no_weight_in_any() -> None:
+    folds = [kept(fold, [1, 5]) for fold in parts(6, 3, 1)]
+    for found in cross_validate_family(lambda k: add_up([folds[i] for i in k]), range(3), [0.1], MEMBERS, 2):
+        assert found is not None
+        assert found.solution.weights[1] == 0
+        assert found.solution.weights.isfinite().all()
+
+
+def kept(fold: NormalEquations, dead: list[int]) -> NormalEquations:
+    """Without some features: they are 0 everywhere."""
+    alive = torch.ones(len(fold.m), dtype=torch.float64)
+    alive[dead] = 0
+    return replace(fold, G=fold.G * alive * alive[:, None], c=fold.c * alive[:, None], m=fold.m * alive)
+
+
+def test_who_cannot_be_solved_does_not_take_relatives_along() -> None:
+    """Of two equal columns the second is singular at alpha 0; it is among the features that one of them reads more."""
+    asked: list[list[str]] = []
+    (fold,) = parts(4, 1, 3)
+    twice = [0, 1, 2, 3, 3]
+
+    def equations(layers: Sequence[str], targets: Sequence[str], folds: Sequence[int]) -> NormalEquations:
+        asked.append(list(layers))
+        first = add_up([fold])
+        return replace(
+            first, G=first.G[twice][:, twice], c=first.c[twice][:, :1], m=first.m[twice], y=first.y[:1], yy=first.yy[:1]
+        )
+
+    layers, more = (LayerSpec("x", 4, 1),), (LayerSpec("again", 1, 1),)
+    fine, singular = (Wanted(layers, columns, "density", (0.0,)) for columns in ((), more))
+    ridges = WantedRidges()
+    for ridge in (fine, singular, fine):
+        ridges.want(ridge)
+    assert ridges.find(fine, equations, [0]).solution.weights.shape == (4, 1)
+    with pytest.raises(ValueError, match="use larger alphas"):
+        ridges.find(singular, equations, [0])
+    assert {tuple(names) for names in asked} == {("x", "again")}
+
+
+def test_relatives_are_those_with_the_same_layers_and_penalties() -> None:
+    folds = parts(5, 2, 4)
+    asked: list[tuple[list[str], list[str]]] = []
+
+    def equations(layers: Sequence[str], targets: Sequence[str], numbers: Sequence[int]) -> NormalEquations:
+        asked.append((list(layers), list(targets)))
+        total = add_up([folds[k] for k in numbers])
+        total = total if "more" in layers else total.first(3)
+        t = [["density", "root"].index(target) for target in targets]
+        return replace(total, c=total.c[:, t], y=total.y[t], yy=total.yy[t])
+
+    layers, more = (LayerSpec("x", 3, 1),), (LayerSpec("more", 2, 1),)
+    ridges = WantedRidges()
+    wanted = [
+        Wanted(layers, (), "density", (0.1, 1.0)),
+        Wanted(layers, more, "root", (0.1, 1.0)),
+        Wanted(layers, more, "density", (0.5,)),
+    ]
+    for ridge in wanted:
+        ridges.want(ridge)
+    widths: list[Tensor] = [ridges.find(ridge, equations, [0, 1]).solution.weights for ridge in wanted]
+    assert [len(weights) for weights in widths] == [3, 5, 5]
+    assert {(*layers, *targets) for layers, targets in asked} == {
+        ("x", "more", "density", "root"),
+        ("x", "more", "density"),
+    }
+    once = len(asked)
+    for ridge in wanted:
+        ridges.find(ridge, equations, [0, 1])
+    assert len(asked) == once
