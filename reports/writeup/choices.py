@@ -15,6 +15,8 @@ Facts = dict[str, Any]
 CC = "cc"
 RIDGE, RIDGE_POSITION, MSE, KL = "ridge", "ridge-position", "sgd-mse", "sgd-kl"
 PROBES = (RIDGE, RIDGE_POSITION, MSE, KL)
+RIDGES = (RIDGE, RIDGE_POSITION)
+"""They share the solving: what it took is told of the one that was solved first."""
 STAGES, BLOCKS, SIZES = SETS = "all", "all blocks", "two sizes"
 STAGE_NAMES = ("stem", "layer1", "layer2", "layer3", "layer4")
 
@@ -64,14 +66,19 @@ def median(cells: Iterable[Cell]) -> float:
     return float(np.median([cell[CC] for cell in cells]))
 
 
-def cost(cells: Iterable[Cell], probe: str) -> float:
-    """Seconds of fitting all of a probe's readouts, the passes through the network apart."""
-    return float(sum(cell["fitting_seconds"] for cell in cells if cell["probe"] == probe))
+def cost(cells: Iterable[Cell], *probes: str) -> float:
+    """Seconds of fitting all readouts of these probes, the passes through the network apart."""
+    return float(sum(cell["fitting_seconds"] for cell in cells if cell["probe"] in probes))
 
 
 def best(cells: Iterable[Cell]) -> Cell:
     """By CC; raises ValueError where there is none."""
     return max(cells, key=lambda cell: float(cell[CC]))
+
+
+def of_set(cells: Iterable[Cell], layers: str) -> list[Cell]:
+    """Those that read this layer or set of layers."""
+    return [cell for cell in cells if cell["layers"] == layers]
 
 
 def of_stage(cells: Iterable[Cell], stage: str) -> list[Cell]:

@@ -1,8 +1,12 @@
-"""Nine ridge penalties of one system: one reduction to a band, a Cholesky factor for each, or all eigenvectors."""
+"""Nine ridge penalties of one system: one reduction to a band, a Cholesky factor for each, or all eigenvectors.
+
+And four ridges on the same features, cross-validated together and each alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -11,6 +15,9 @@ import torch
 from torch import Tensor
 
 from harness._band import band, square
+from harness.normal_equations import add_up, cross_validate
+from harness.ridge_family import Member, cross_validate_family
+from tests.harness.ridge_families import MEMBERS, alone, parts
 
 ALPHAS = tuple(10.0**k for k in range(-6, 3))
 
@@ -66,3 +73,40 @@ def test_ratio(benchmark: Any, system: tuple[Tensor, Tensor]) -> None:
     ratios = {name: round(taken / seconds["band"], 2) for name, taken in seconds.items()}
     benchmark.extra_info |= ratios
     print(f"\n{len(system[0])} features, {len(ALPHAS)} alphas, times the band's {seconds['band']:.3f} s: {ratios}")
+
+
+@pytest.mark.parametrize("alphas", [ALPHAS, ALPHAS[3:7]], ids=["band", "cholesky"])
+def test_family_over_one_ridge(
+    benchmark: Any, publish: Callable[..., None], alphas: tuple[float, ...], request: pytest.FixtureRequest
+) -> None:
+    """Two targets, with and without five more features, three folds: what all four cost where one costs 1."""
+    p, more = 2048, 5
+    folds = parts(p + more, 3, 0)
+    own = {member: alone(folds, member, more) for member in MEMBERS}
+
+    def seconds_of(work: Callable[[], object]) -> float:
+        start = perf_counter()
+        work()
+        return perf_counter() - start
+
+    def one(member: Member) -> object:
+        return cross_validate(lambda k: add_up([own[member][i] for i in k]), range(3), alphas)
+
+    def ratio() -> tuple[float, float]:
+        together = seconds_of(
+            lambda: cross_validate_family(lambda k: add_up([folds[i] for i in k]), range(3), alphas, MEMBERS, more)
+        )
+        each = [seconds_of(lambda member=member: one(member)) for member in MEMBERS]  # type: ignore[misc]
+        return together / median(each), sum(each) / together
+
+    rounds = 3
+    found = benchmark.pedantic(lambda: [ratio() for _ in range(rounds)], rounds=1)
+    publish(
+        f"ridge_family_over_one_ridge_{request.node.callspec.id}",
+        median(over for over, _ in found),
+        "times",
+        "<= 1.5",
+        note=f"Four ridges on the same {p} features (two targets, with and without {more} more), {len(alphas)} alphas, "
+        "3 folds, solved together, over one of them alone.",
+        details={"rounds": rounds, "each alone over together": median(saved for _, saved in found)},
+    )

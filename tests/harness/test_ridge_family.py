@@ -12,31 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from harness.normal_equations import BAND_FEATURES, NormalEquations, add_up, cross_validate
-from harness.ridge_family import Member, cross_validate_family
+from harness.ridge_family import cross_validate_family
 from harness.types import LayerSpec
 from harness.wanted_ridges import Wanted, WantedRidges
-
-MEMBERS = [Member(target, more) for target in (0, 1) for more in (False, True)]
-
-
-def parts(p: int, folds: int, seed: int) -> list[NormalEquations]:
-    """Statistics of p correlated features on scales of their own and two targets, fold by fold."""
-    rng = torch.Generator().manual_seed(seed)
-    mixing = torch.randn(p, p, generator=rng, dtype=torch.float64) / p**0.5
-    weights = torch.randn(p, 2, generator=rng, dtype=torch.float64)
-    found = []
-    for _ in range(folds):
-        x = (torch.randn(2 * p, p, generator=rng, dtype=torch.float64) @ mixing + 1) * torch.linspace(0.1, 10, p)
-        y = x @ weights + torch.randn(2 * p, 2, generator=rng, dtype=torch.float64) * p**0.5
-        found.append(NormalEquations(x.T @ x, x.T @ y, x.sum(0), y.sum(0), y.square().sum(0), float(2 * p)))
-    return found
-
-
-def alone(folds: Sequence[NormalEquations], member: Member, more: int) -> list[NormalEquations]:
-    """The same statistics of one target, and of the first features only where the member reads no more."""
-    some = folds if member.more else [fold.first(len(fold.m) - more) for fold in folds]
-    t = slice(member.target, member.target + 1)
-    return [replace(fold, c=fold.c[:, t], y=fold.y[t], yy=fold.yy[t]) for fold in some]
+from tests.harness.ridge_families import MEMBERS, alone, parts
 
 
 def assert_as_alone(folds: Sequence[NormalEquations], alphas: Sequence[float], more: int) -> None:
@@ -87,27 +66,24 @@ def kept(fold: NormalEquations, dead: list[int]) -> NormalEquations:
 
 
 def test_who_cannot_be_solved_does_not_take_relatives_along() -> None:
-    """Of two equal columns the second is singular at alpha 0; it is among the features that one of them reads more."""
+    """No factor exists of a matrix that is not positive definite: in the wide one two features correlate above 1."""
     asked: list[list[str]] = []
-    (fold,) = parts(4, 1, 3)
-    twice = [0, 1, 2, 3, 3]
+    (fold,) = (replace(part, c=part.c[:, :1], y=part.y[:1], yy=part.yy[:1]) for part in parts(5, 1, 3))
+    fold.G[3, 4] = fold.G[4, 3] = 10 * fold.G.abs().max()
 
     def equations(layers: Sequence[str], targets: Sequence[str], folds: Sequence[int]) -> NormalEquations:
         asked.append(list(layers))
-        first = add_up([fold])
-        return replace(
-            first, G=first.G[twice][:, twice], c=first.c[twice][:, :1], m=first.m[twice], y=first.y[:1], yy=first.yy[:1]
-        )
+        return add_up([fold])
 
-    layers, more = (LayerSpec("x", 4, 1),), (LayerSpec("again", 1, 1),)
-    fine, singular = (Wanted(layers, columns, "density", (0.0,)) for columns in ((), more))
+    layers, more = (LayerSpec("x", 4, 1),), (LayerSpec("more", 1, 1),)
+    fine, impossible = (Wanted(layers, columns, "density", (0.1,)) for columns in ((), more))
     ridges = WantedRidges()
-    for ridge in (fine, singular, fine):
+    for ridge in (fine, impossible, fine):
         ridges.want(ridge)
     assert ridges.find(fine, equations, [0]).solution.weights.shape == (4, 1)
     with pytest.raises(ValueError, match="use larger alphas"):
-        ridges.find(singular, equations, [0])
-    assert {tuple(names) for names in asked} == {("x", "again")}
+        ridges.find(impossible, equations, [0])
+    assert {tuple(names) for names in asked} == {("x", "more")}
 
 
 def test_relatives_are_those_with_the_same_layers_and_penalties() -> None:
