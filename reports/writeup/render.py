@@ -52,13 +52,14 @@ def render(facts: Facts) -> str:
 def results_table(facts: Facts) -> list[str]:
     """The README's table: the best block of each stage, several together, controls, floor and ceiling."""
     eye, mouse = facts["cells"]["eye"], facts["cells"]["mouse"]
-    network = choices.trained(eye)
+    network, untrained = choices.trained(eye), choices.untrained(eye)
     chosen = [
         choices.find(eye, probe="centre"),
         *choices.best_of_stages(network).values(),
         *(choices.find(eye, layers=name, probe=choices.RIDGE, weights=network[0]["weights"]) for name in TOGETHER),
         choices.best(choices.single(network, choices.KL)),
-        choices.best(choices.single(choices.untrained(eye))),
+        choices.best(choices.single(untrained)),
+        choices.find(untrained, layers=choices.BLOCKS, probe=choices.RIDGE),
         choices.best(choices.filters(eye)),
         choices.find(eye, probe="observers"),
     ]
