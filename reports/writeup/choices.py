@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.flags import EDGE
 from reports.study import is_pixels, is_random
 
 Cell = dict[str, Any]
@@ -74,6 +75,16 @@ def cost(cells: Iterable[Cell], *probes: str) -> float:
 def best(cells: Iterable[Cell]) -> Cell:
     """By CC; raises ValueError where there is none."""
     return max(cells, key=lambda cell: float(cell[CC]))
+
+
+def ridges(cells: Iterable[Cell]) -> list[Cell]:
+    """Those fitted in closed form."""
+    return [cell for cell in cells if cell["probe"] in RIDGES]
+
+
+def at_edge(cells: Iterable[Cell]) -> list[Cell]:
+    """Those that chose the smallest or the largest penalty of their grid."""
+    return [cell for cell in cells if EDGE in str(cell.get("flags"))]
 
 
 def of_set(cells: Iterable[Cell], layers: str) -> list[Cell]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +23,35 @@ METRICS = (CC, "auc", "nss", "ig")
 
 
 def read_runs(results: Path) -> dict[str, Study]:
-    """The study's runs below a results folder, by the name they have in the recipe; raises ResultsError."""
-    names = [recipe.name for recipe in load_recipes(RECIPE)]
-    missing = [name for name in names if not (results / name).is_dir()]
-    if missing:
-        raise ResultsError(f"{results}: no {', '.join(missing)}; first: salprobe run {RECIPE} --out {results}")
-    studies = read_studies([results / name for name in names], CC)
-    return {study.board.recipe.removeprefix(f"{RECIPE}-"): study for study in studies}
+    """Those of the study's runs that lie below a results folder, by the name they have in the recipe."""
+    folders = [folder for name in names() if (folder := results / f"{RECIPE}-{name}").is_dir()]
+    return {study.board.recipe.removeprefix(f"{RECIPE}-"): study for study in read_studies(folders, CC)}
 
 
-def gather(runs: dict[str, Study]) -> Facts:
-    """The facts of these runs."""
+def gather(runs: Mapping[str, Study], earlier: Facts | None = None) -> Facts:
+    """The facts of these runs, and of the others what was known earlier: no run depends on another."""
+    known = earlier or {"runs": {}}
     facts: Facts = {"runs": {}, "cells": {}, "tests": {}}
-    for name, study in runs.items():
-        facts["runs"][name] = _run(study)
-        facts["cells"][name] = [_cell(study, row) for row in study.scored]
-        facts["tests"][name] = list(_tests(study, facts["cells"][name]))
-    facts["failures"] = _failures(runs["eye"])
+    for name in names():
+        if name in runs:
+            facts["runs"][name] = _run(runs[name])
+            facts["cells"][name] = [_cell(runs[name], row) for row in runs[name].scored]
+            facts["tests"][name] = list(_tests(runs[name], facts["cells"][name]))
+        elif name in known["runs"]:
+            facts |= {part: {**facts[part], name: known[part][name]} for part in facts}
+    facts["failures"] = _failures(runs["eye"]) if "eye" in runs else known.get("failures", {})
     return facts
+
+
+def check_complete(facts: Facts, results: Path) -> None:
+    """Raises ResultsError where nothing is known of some run."""
+    if missing := [f"{RECIPE}-{name}" for name in names() if name not in facts["runs"]]:
+        raise ResultsError(f"{results}: no {', '.join(missing)}; first: salprobe run {RECIPE} --out {results}")
+
+
+def names() -> list[str]:
+    """Of the study's runs."""
+    return [recipe.name.removeprefix(f"{RECIPE}-") for recipe in load_recipes(RECIPE)]
 
 
 def _run(study: Study) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def published() -> Facts:
     return facts
 
 
-def test_facts_are_what_the_result_files_say(tmp_path: Path) -> None:
+def test_facts_are_what_the_result_files_say(tmp_path: Path, published: Facts) -> None:
     folder = run(make_plan(parse_recipe(RECIPE)), tmp_path, Silent()).folder
     (study,) = read_studies([folder])
     facts = gather({"eye": study})
@@ -56,11 +57,27 @@ def test_facts_are_what_the_result_files_say(tmp_path: Path) -> None:
     images = read_per_image(folder).query("cell_key == @top['key']").set_index("image_id")["cc"].sort_values()
     assert [one["image"] for one in facts["failures"]["worst"]] == images.index.tolist()[:5]
     assert facts["failures"]["worst"][0]["cc"] == pytest.approx(images.iloc[0], abs=5e-5)
+    read = read_runs(folder.parent)
+    assert list(read) == ["eye"]
+    added = gather(read, published)
+    assert added["cells"]["eye"] == facts["cells"]["eye"]
+    assert added["failures"] == facts["failures"]
+    assert list(added["runs"]) == list(published["runs"])
+    for part in ("runs", "cells", "tests"):
+        assert {name: added[part][name] for name in added[part] if name != "eye"} == {
+            name: published[part][name] for name in published[part] if name != "eye"
+        }
 
 
-def test_without_runs_it_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ResultsError, match=r"no study-eye, study-mouse, .*; first: salprobe run study --out"):
-        read_runs(tmp_path)
+def test_without_runs_it_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["writeup", str(tmp_path), "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as stopped:
+        command.main()
+    assert stopped.value.code == ResultsError.exit_code
+    assert re.search(r"no study-eye, study-mouse, .*; first: salprobe run study --out", capsys.readouterr().err)
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_the_published_page_is_made_of_the_published_facts(published: Facts) -> None:
