@@ -86,7 +86,8 @@ def _held_out_errors(
         paths = _solve(gather([k for k in folds if k != fold]), alphas, more)
         wide = gather([fold])
         held_out = {False: wide.first(len(wide.m) - more), True: wide}
-        missed = {which: held_out[which].squared_error(path.weights, path.bias) for which, path in paths.items()}
+        asked = {member.more for member in members}
+        missed = {which: held_out[which].squared_error(paths[which].weights, paths[which].bias) for which in asked}
         for member, error in zip(members, errors, strict=True):
             column = missed[member.more][:, member.target]
             error += torch.where(paths[member.more].exists, column, torch.inf).cpu()

@@ -134,8 +134,7 @@ def _of_probes(network: Sequence[Cell], layer: str) -> Iterator[tuple[Cell, Cell
 
 
 def _of_controls(cells: Sequence[Cell], top: Cell) -> Iterator[tuple[Cell, Cell]]:
-    """By ridge: trained against untrained, block and sets, the best untrained block against the filters, these
-    against the centre."""
+    """By ridge: trained against untrained, the best untrained block against the filters, these against the centre."""
     chance, fixed, centre = single(untrained(cells)), filters(cells), find(cells, probe="centre")
     for a, b in ((top, chance), (chance, fixed), (fixed, [centre] if centre else [])):
         left = a if isinstance(a, dict) else best(a) if a else None
