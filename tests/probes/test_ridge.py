@@ -38,6 +38,8 @@ def test_ridges_on_the_same_layers_are_solved_once_as_each_would_be_alone(monkey
     for batch in batches:
         moments.update(batch)
     moments.end_pass()
+    both = [torch.cat(list(trainer.readout().weights.values())) for trainer in trainers[:2]]
+    assert torch.equal(*both)  # a link changes nothing before it
     for probe, trainer in zip(asked, trainers, strict=True):
         found = trainer.readout()
         alone = cross_validate(trainer.gather, moments.folds, probe.alphas, ridge).solution
