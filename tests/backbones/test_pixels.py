@@ -88,7 +88,7 @@ def test_energy_is_the_amplitude_whatever_the_phase(pixels: LoadedPixels) -> Non
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_a_uniform_image_has_luminance_and_colour_only(red: float, green: float, blue: float) -> None:
     loaded = Pixels().load(CPU)
     image = torch.tensor([red, green, blue]).view(3, 1, 1).expand(3, 48, 64)
@@ -104,7 +104,7 @@ def test_a_uniform_image_has_luminance_and_colour_only(red: float, green: float,
 
 
 @given(st.floats(0, 1))
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_grey_has_no_colour(grey: float) -> None:
     found = Pixels().load(CPU).forward(torch.full((1, 3, 32, 32), grey), ["opponency"])["opponency"]
     assert found.abs().max() < 1e-5

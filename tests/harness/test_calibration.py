@@ -36,7 +36,7 @@ def loss(parameters: np.ndarray, made: list[_Sample]) -> float:
     return total / len(made)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 1000), st.floats(-2, 4), st.floats(-1, 2))
 def test_newton_finds_what_scipy_finds(seed: int, gain: float, weight: float) -> None:
     made = images(seed, gain, weight)

@@ -16,7 +16,7 @@ def counts(h: int, w: int, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).poisson(0.2, (2, h, w)).astype(np.float64))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 60), st.integers(1, 60), st.floats(0.3, 40))
 def test_blur_is_scipys_gaussian_filter(h: int, w: int, sigma: float) -> None:
     """Also where sigma is larger than the image and the border is reflected many times."""
@@ -32,7 +32,7 @@ def test_blur_at_the_size_of_salicon() -> None:
     np.testing.assert_allclose(blur(x.float(), 19.0)[1].numpy(), expected, rtol=1e-4)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 50), st.integers(1, 50), st.floats(0.3, 30), st.integers(1, 60), st.integers(1, 60))
 def test_blur_to_a_grid_is_blur_then_resize(h: int, w: int, sigma: float, gh: int, gw: int) -> None:
     x = counts(h, w)

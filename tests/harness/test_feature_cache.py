@@ -96,7 +96,7 @@ def test_free_memory_is_measured_and_a_cgroup_counts(tmp_path: Path) -> None:
     assert host_free(tmp_path) == 7000  # its parent's limit, less what is used and cannot be reclaimed
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     n=st.integers(1, 20),
     shares=st.tuples(st.integers(0, 20), st.integers(0, 20)),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
@@ -15,7 +15,6 @@ def random(*shape: int) -> torch.Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
-@settings(deadline=None)
 @given(sizes, sizes)
 def test_constants_are_kept_and_nothing_is_negative(source: int, target: int) -> None:
     operator = axis_operator(source, target)
@@ -24,14 +23,12 @@ def test_constants_are_kept_and_nothing_is_negative(source: int, target: int) ->
     torch.testing.assert_close(operator.sum(1), torch.ones(target, dtype=torch.float64), rtol=0, atol=1e-12)
 
 
-@settings(deadline=None)
 @given(sizes, sizes)
 def test_an_axis_reversed_is_the_axis_reversed(source: int, target: int) -> None:
     operator = axis_operator(source, target)
     torch.testing.assert_close(operator.flip(0, 1), operator, rtol=0, atol=1e-12)
 
 
-@settings(deadline=None)
 @given(sizes, sizes, sizes, sizes)
 def test_up_is_bilinear_with_pixel_centres(h: int, w: int, more_h: int, more_w: int) -> None:
     maps, size = random(2, h, w), (h + more_h, w + more_w)
@@ -39,7 +36,6 @@ def test_up_is_bilinear_with_pixel_centres(h: int, w: int, more_h: int, more_w: 
     torch.testing.assert_close(resize(maps, size), expected, rtol=0, atol=1e-12)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 6), st.integers(1, 6))
 def test_down_by_a_whole_factor_is_the_average_of_blocks(h: int, w: int, by_h: int, by_w: int) -> None:
     maps = random(3, h * by_h, w * by_w)

@@ -45,7 +45,7 @@ def batch_of(dataset: Dataset, index: int) -> Batch:
     return Batch((index,), size, (3, 4), (dataset.points(index),), {}, (0,), sigma_for(size[0]))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(2, 7))
 def test_others_are_all_other_images_at_the_same_relative_positions(seed: int, n: int) -> None:
     dataset = make_dataset(seed, n, SIZES)

@@ -41,7 +41,7 @@ class Folds:
         return add_up([self._parts[k] for k in folds])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 999), st.floats(-4, 2), st.floats(-4, 2))
 def test_the_fit_is_ridge_on_columns_scaled_by_their_penalties(seed: int, a: float, b: float) -> None:
     alphas = (10.0**a, 10.0**b)
@@ -57,7 +57,7 @@ def test_the_fit_is_ridge_on_columns_scaled_by_their_penalties(seed: int, a: flo
     torch.testing.assert_close(x @ found.weights + found.bias, standard @ plain + y.mean(0), rtol=1e-7, atol=1e-7)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 999), st.sampled_from(ALPHAS))
 def test_equal_penalties_are_ridge(seed: int, alpha: float) -> None:
     x, y = samples(seed)
@@ -67,7 +67,7 @@ def test_equal_penalties_are_ridge(seed: int, alpha: float) -> None:
     torch.testing.assert_close(found.weights, common.weights, rtol=1e-8, atol=1e-10)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 999), st.floats(-3, 1), st.floats(-3, 1))
 def test_the_slope_is_that_of_finite_differences(seed: int, a: float, b: float) -> None:
     folds = Folds(*samples(seed))
@@ -84,7 +84,7 @@ def test_the_slope_is_that_of_finite_differences(seed: int, a: float, b: float) 
         assert slope[group].item() == pytest.approx(numeric, rel=1e-4, abs=1e-6)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 999), st.integers(1, 6))
 def test_never_worse_than_a_common_alpha(seed: int, steps: int) -> None:
     folds = Folds(*samples(seed))

@@ -64,7 +64,7 @@ def trainings() -> st.SearchStrategy[Training]:
     )
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15, derandomize=True)
 @given(
     heads=st.lists(st.tuples(kinds(), trainings()), min_size=1, max_size=4),
     per_batch=st.integers(1, 6),

@@ -14,7 +14,7 @@ from tests.harness.batches import LAYERS, random_batch
 
 
 @given(st.integers(0, 1000), st.integers(1, 4), st.integers(1, 3))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_shares_are_covariances_with_the_whole_and_add_up_to_one(seed: int, layers: int, images: int) -> None:
     random = torch.Generator().manual_seed(seed)
     parts = {f"l{i}": torch.randn(images, 3, 4, generator=random) for i in range(layers)}

@@ -149,7 +149,7 @@ def test_cross_validation_equals_refitting_without_each_fold() -> None:
     assert best.solution.alpha == alphas[int(np.argmin(errors))]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(1, 12), st.permutations(list(SIZES)))
 def test_batch_size_and_layer_order_do_not_matter(seed: int, per_batch: int, order: list[str]) -> None:
     plain = by_fold(streamed(make_batches(seed, per_batch=12), list(SIZES)), list(SIZES))
@@ -210,7 +210,7 @@ def test_float32_products_stay_close_to_float64() -> None:
         torch.testing.assert_close(a.G, b.G, rtol=1e-5, atol=1e-3)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 999), st.integers(1, 7), st.integers(1, 40))
 def test_however_many_images_a_product_covers_the_sums_are_the_same(seed: int, per_batch: int, images: int) -> None:
     layers = list(SIZES)

@@ -43,7 +43,7 @@ def summed(parts: Sequence[NormalEquations], folds: Sequence[int]) -> NormalEqua
     return add_up([parts[k] for k in folds])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 90), st.integers(1, 16), st.integers(1, 3), st.integers(0, 999))
 def test_band_solves_every_shift(p: int, width: int, targets: int, seed: int) -> None:
     A = covariance(p, 2 * p + 3, seed)
@@ -132,7 +132,7 @@ def test_path_equals_the_plain_solve_and_leaves_the_statistics_alone() -> None:
         torch.testing.assert_close(solution.bias, y.mean(0) - mean @ plain, rtol=1e-8, atol=1e-8)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 999), st.integers(1, 6), st.integers(1, 4), st.integers(1, 3))
 def test_squared_error_is_that_of_the_samples(seed: int, p: int, targets: int, alphas: int) -> None:
     random = torch.Generator().manual_seed(seed)

@@ -77,7 +77,7 @@ images = st.integers(1, 30)
 
 
 @given(images.flatmap(lambda n: arrays(float, (2, n), elements=st.floats(-1, 1, width=32) | st.just(np.nan))))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_turned_round_only_the_sign_changes(ab: np.ndarray) -> None:
     one, other = paired_difference(ab[0], ab[1], 5, flips=500), paired_difference(ab[1], ab[0], 5, flips=500)
     np.testing.assert_allclose(
@@ -88,7 +88,7 @@ def test_turned_round_only_the_sign_changes(ab: np.ndarray) -> None:
 
 
 @given(st.integers(2, 30), st.floats(-1, 1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_what_both_gain_on_an_image_does_not_count(n: int, gain: float) -> None:
     a, b = two(n)
     gains = np.linspace(0, gain, n)
@@ -187,7 +187,7 @@ def test_a_large_matrix_has_flips_enough_for_holm() -> None:
 
 
 @given(st.integers(13, 40), st.integers(0, 99), st.floats(0, 4))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_sparing_flips_changes_no_small_p_value(n: int, seed: int, spread: float) -> None:
     """Against all flips for all pairs, made one after the other."""
     columns = np.random.default_rng(seed).normal(np.arange(6) * spread / 6, 1, (n, 6))

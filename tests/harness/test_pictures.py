@@ -53,7 +53,7 @@ def test_a_peak_is_where_it_should_be() -> None:
 
 
 @given(st.floats(0.1, 100), st.floats(-50, 50))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_every_map_is_on_its_own_scale(gain: float, offset: float) -> None:
     values = np.linspace(0, 1, 48).reshape(6, 8)
     shifted = colour(values * gain + offset).astype(int)

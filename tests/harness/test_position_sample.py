@@ -44,7 +44,7 @@ def test_every_row_is_a_position_of_its_image() -> None:
 
 
 @given(order=st.permutations(range(7)), cut=st.integers(0, 7), positions=st.integers(1, 400))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_neither_order_nor_batches_nor_processes_matter(order: list[int], cut: int, positions: int) -> None:
     whole = sampled([range(7)], positions).draw()
     assert len(whole.target) <= positions

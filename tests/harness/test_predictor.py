@@ -107,7 +107,7 @@ def predictor(finished: Path) -> Predictor:
     return Predictor.load(cell(finished, "ridge", "layer2"), CPU)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(height=st.integers(1, 90), width=st.integers(1, 90), seed=st.integers(0, 9))
 def test_any_size_equals_the_plain_computation(predictor: Predictor, height: int, width: int, seed: int) -> None:
     """From bytes to the map with nothing of the engine but the network and the saved weights."""

@@ -34,7 +34,7 @@ def assert_as_alone(folds: Sequence[NormalEquations], alphas: Sequence[float], m
             torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-8)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     p=st.integers(2, 30),
     more=st.integers(0, 6),

@@ -18,7 +18,7 @@ SIZES = st.tuples(st.integers(1, 90), st.integers(1, 90))
 
 
 @given(SIZES, st.integers(0, 5), st.floats(0.01, 100), st.floats(-50, 50))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_a_map_comes_back_from_its_minimum_to_its_maximum(
     size: tuple[int, int], seed: int, gain: float, offset: float
 ) -> None:
@@ -34,7 +34,6 @@ def test_a_map_comes_back_from_its_minimum_to_its_maximum(
 
 
 @given(SIZES)
-@settings(deadline=None)
 def test_only_what_is_too_large_is_averaged(size: tuple[int, int]) -> None:
     maps = torch.arange(size[0] * size[1], dtype=torch.float32).view(1, *size)
     found = small(maps)

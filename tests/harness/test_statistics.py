@@ -41,7 +41,7 @@ def test_it_covers_the_true_mean_as_often_as_it_says() -> None:
 
 
 @given(scores, st.integers(0, 2**64 - 1))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_interval_holds_the_mean(values: np.ndarray, seed: int) -> None:
     low, high = bootstrap_interval(values, seed, resamples=500)
     if np.ptp(values) == 0:
@@ -51,7 +51,7 @@ def test_the_interval_holds_the_mean(values: np.ndarray, seed: int) -> None:
 
 
 @given(scores, st.floats(-100, 100), st.floats(0.01, 100))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_interval_moves_and_stretches_with_the_scores(values: np.ndarray, shift: float, scale: float) -> None:
     before = np.array(bootstrap_interval(values, 1, resamples=500))
     np.testing.assert_allclose(bootstrap_interval(values + shift, 1, resamples=500), before + shift, atol=1e-10)
@@ -123,7 +123,7 @@ def test_the_floor_is_zero_and_the_ceiling_one(n: int) -> None:
 
 
 @given(st.floats(-10, 10), st.floats(0.1, 10) | st.floats(-10, -0.1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_share_knows_no_unit_and_no_direction(shift: float, scale: float) -> None:
     before = share_of_range(*three(), 4, resamples=500)
     after = share_of_range(*(x * scale + shift for x in three()), 4, resamples=500)

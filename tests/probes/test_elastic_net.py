@@ -35,7 +35,7 @@ def test_equals_scikit_learn_on_explicit_features(l1_ratio: float) -> None:
     assert readout.info["nonzero_channels"] == np.count_nonzero(theirs.coef_) < 10
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 999), st.floats(0.05, 1.0), st.floats(0.01, 1.0))
 def test_the_optimum_has_no_way_down(seed: int, l1_ratio: float, penalty: float) -> None:
     """The subgradient: every used channel's slope is its penalty's, every unused one's is smaller."""

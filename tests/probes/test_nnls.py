@@ -36,7 +36,7 @@ def test_equals_scipy_on_explicit_features(alpha: float) -> None:
 
 
 @given(st.integers(0, 999), st.floats(1e-4, 10.0))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_optimum_has_no_way_down(seed: int, alpha: float) -> None:
     """Karush, Kuhn and Tucker: no slope where a weight is used, none that would raise an unused one."""
     random = torch.Generator().manual_seed(seed)

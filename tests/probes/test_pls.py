@@ -31,7 +31,7 @@ def test_equals_scikit_learn_on_explicit_features(components: int) -> None:
 
 
 @given(st.integers(0, 999), st.integers(1, 9), st.integers(0, 3))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_all_components_are_least_squares_and_more_do_not_hurt(seed: int, p: int, dead: int) -> None:
     random = torch.Generator().manual_seed(seed)
     x = torch.randn(60, p + dead, generator=random, dtype=torch.float64)

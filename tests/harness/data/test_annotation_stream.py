@@ -27,7 +27,7 @@ REST = st.fixed_dictionaries(
     optional={"info": st.dictionaries(TEXT, TEXT, max_size=2), "categories": st.lists(NESTED, max_size=2)},
 )
 INDENT, PIECE = st.sampled_from([None, 1, "\t"]), st.integers(20, 400)
-ON_DISK = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ON_DISK = settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 class Count:

@@ -89,7 +89,7 @@ def stimuli(draw: st.DrawFn) -> list[Looked]:
 
 @forms
 @given(train=stimuli(), test=stimuli(), labels=st.sampled_from([(), (4, 7, 11, 300), ("NA", "007", "7", 'ö, "x"')]))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_round_trip(
     images: Path, form: dict[str, Any], train: list[Looked], test: list[Looked], labels: tuple[int | str, ...]
 ) -> None:

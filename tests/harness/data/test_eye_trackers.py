@@ -68,7 +68,7 @@ def test_an_image_whose_gaze_is_all_outside_is_bad(tmp_path: Path) -> None:
     assert (dataset.ids.tolist(), [s.id for s in dataset.skipped]) == ([1002], [1001])
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.lists(st.lists(st.tuples(st.integers(1, 80), st.integers(1, 60)), max_size=4), min_size=1, max_size=3),

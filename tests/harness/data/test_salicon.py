@@ -308,7 +308,7 @@ def test_a_path_too_long_for_the_system_is_a_bad_image(tmp_path: Path) -> None:
     assert [s.id for s in read(tmp_path, on_bad="skip").skipped] == [5]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from harness.metrics import auc, auc_judd, auc_map, cc, ig, kld, mse, nss, sauc, sim
 from tests.harness.metrics.scenes import Scene, scenes
 
-few = settings(max_examples=15, deadline=None)
+few = settings(max_examples=15)
 
 
 def flat(values: torch.Tensor) -> np.ndarray:

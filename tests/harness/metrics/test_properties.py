@@ -35,13 +35,13 @@ def pick(s: Scene, rows: list[int]) -> Scene:
     return Scene(s.maps[rows], s.density[rows], s.fixations[rows], s.others[rows])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(scenes, st.sampled_from(MONOTONE), st.sampled_from(RANKS))
 def test_rank_metrics_do_not_change_at_all_under_strictly_monotone_maps(s: Scene, f, name: str) -> None:
     assert torch.equal(METRICS[name](s), METRICS[name](with_maps(s, f(s.maps))))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(scenes, st.floats(1e-3, 1e3), st.floats(-1e3, 1e3))
 def test_cc_nss_and_sim_do_not_change_under_affine_maps(s: Scene, scale: float, offset: float) -> None:
     moved = with_maps(s, scale * s.maps + offset)
@@ -49,7 +49,7 @@ def test_cc_nss_and_sim_do_not_change_under_affine_maps(s: Scene, scale: float, 
         torch.testing.assert_close(METRICS[name](moved), METRICS[name](s), rtol=1e-8, atol=1e-8)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(scenes)
 def test_a_map_and_its_negative_share_one_auc_between_them(s: Scene) -> None:
     for name in ("auc", "sauc", "auc_map"):
@@ -57,7 +57,7 @@ def test_a_map_and_its_negative_share_one_auc_between_them(s: Scene) -> None:
         torch.testing.assert_close(both, torch.ones_like(both), rtol=1e-15, atol=0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(scenes, st.integers(2, 5))
 def test_counting_every_fixation_several_times_changes_nothing(s: Scene, times: int) -> None:
     again = Scene(s.maps, s.density, times * s.fixations, times * s.others)
@@ -79,7 +79,7 @@ def test_a_duplicate_weighs_as_much_as_another_fixation() -> None:
         torch.testing.assert_close(metric(s.maps, more), expected, rtol=1e-12, atol=0)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(scenes, st.permutations([0, 1, 2]), st.sampled_from(sorted(METRICS)))
 def test_a_batch_is_its_maps_one_by_one_in_any_order(s: Scene, order: list[int], name: str) -> None:
     together = METRICS[name](s)
@@ -87,7 +87,7 @@ def test_a_batch_is_its_maps_one_by_one_in_any_order(s: Scene, order: list[int],
     assert torch.equal(torch.cat([METRICS[name](pick(s, [i])) for i in range(3)]), together)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(scenes)
 def test_every_value_is_in_its_bounds(s: Scene) -> None:
     for name in ("sim", "mse", *RANKS):
