@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from harness.data.dataset import Dataset
+from harness.data.salicon import Salicon
+
 SIZE = (12, 20)
 NAMES = {"train": "fixations_train2014.json", "test": "fixations_val2014.json"}
 
@@ -50,3 +53,14 @@ def write_root(
     for record in document["images"]:
         save_jpeg(root / images / record["file_name"], seed=record["id"])
     return file
+
+
+def read(root: Path, split: str = "train", **parameters: Any) -> Dataset:
+    """That split of it, as the reader reads it."""
+    return Salicon(root=str(root), **{"edition": "custom", "points": "mouse", **parameters}).read(split)  # type: ignore[arg-type]
+
+
+def points_of(dataset: Dataset, id: int) -> list[tuple[int, int, int]]:
+    """(row, column, observer) of every point on an image."""
+    points = dataset.points(dataset.ids.tolist().index(id))
+    return list(zip(points.row.tolist(), points.col.tolist(), points.observer.tolist(), strict=True))

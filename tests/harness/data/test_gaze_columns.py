@@ -13,8 +13,7 @@ import pytest
 from harness.data import _gaze_source, salicon
 from harness.data._kept_columns import file_digest
 from harness.progress import Silent
-from tests.harness.data.roots import two_images, write_root
-from tests.harness.data.test_salicon import read
+from tests.harness.data.roots import read, two_images, write_root
 
 
 @pytest.fixture(autouse=True)
