@@ -19,8 +19,8 @@ from harness.results import BEST_AND_WORST, CONTACT_SHEET
 from harness.tracking.later import track_folders
 from harness.tracking.store import DATABASE
 from tests.harness.small_run import Told, small_run
-from tests.harness.test_tracking import free_port
 from tests.harness.test_tracking_server import wait_for
+from tests.harness.tracked import free_port
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

@@ -17,7 +17,7 @@ from harness.errors import BusyError
 from harness.tracking.store import DATABASE
 from tests.harness.interrupted import assert_everything_opens, assert_same_results, write_recipe
 from tests.harness.nursery import Nursery
-from tests.harness.test_tracking import runs
+from tests.harness.tracked import runs
 
 pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("SALPROBE_KILLS", "5"))

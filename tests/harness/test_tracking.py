@@ -2,103 +2,20 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
-import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
-from PIL import Image
 
-from harness._probe import Context, Probe, Trainer
-from harness.cells import NO_BACKBONE, Cell
+from harness.cells import NO_BACKBONE
 from harness.errors import TrackingError
-from harness.recipe import parse_recipe
-from harness.results import CONTACT_SHEET, CellResult, ResultsFolder, RunRecord, cell_folder
 from harness.tracking import MlflowObserver, store_uri, ui_command
 from harness.tracking.record import ALPHA_PATH, MAX_POINTS, thin
-from harness.types import LayerSpec
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Run
-
-
-@dataclass(frozen=True)
-class Dummy(Probe):
-    loss: str = "mse"
-    alphas: tuple[float, ...] = (1e-3, 1.0)
-
-    def trainer(self, context: Context) -> Trainer:
-        raise NotImplementedError
-
-
-def record(out: Path, *, synthetic: bool = False, uri: str | None = None, matrix: str = "m1") -> RunRecord:
-    recipe = parse_recipe(
-        {"name": "osie", "dataset": "salicon", "probes": ["ridge"], "tracking": {"uri": uri}, "limit": 4}
-    )
-    folder = out / recipe.name
-    ResultsFolder(folder).write_recipe(recipe)
-    environment = {"git_commit": "c0ffee", "git_dirty": True, "packages": {"torch": "2.5"}}
-    return RunRecord(recipe, folder, matrix, {"name": "osie640", "synthetic": synthetic}, environment)
-
-
-def finished(run: RunRecord, key: str = "k1", **changes: Any) -> CellResult:
-    """A cell with all that a cell can have, its files on disk."""
-    layers = (LayerSpec("layer2", 512, 8), LayerSpec("layer3", 1024, 16))
-    cell = Cell("osie640 (eye)", "resnet50", "imagenet", "layer2+layer3", layers, "ridge", Dummy(), 3)
-    folder = cell_folder(run.folder, key)
-    folder.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (4, 4)).save(folder / CONTACT_SHEET)
-    result = CellResult(
-        cell,
-        key,
-        {"probe": "ridge", "seed": 3},
-        "finished",
-        weights="caffe",
-        metrics={"cc": 0.71, "kld": math.nan},
-        n_images=200,
-        n_unscored=1,
-        seconds={"fit": 1.5},
-        info={
-            "alpha": 1.0,
-            "alphas": [0.01, 0.1, 1.0],
-            "cv_error": [0.5, None, 0.25],
-            "epoch_loss": [3.0, 2.0],
-            "step_loss": [9.0] * 5000,
-        },
-        folder=folder,
-    )
-    return replace(result, **changes)
-
-
-def failed(run: RunRecord, key: str = "k1") -> CellResult:
-    return finished(run, key, status="failed", error="out of memory", metrics={}, info={}, folder=None)
-
-
-def client(out: Path) -> MlflowClient:
-    from mlflow import MlflowClient
-
-    return MlflowClient(store_uri(out))
-
-
-def runs(out: Path) -> list[Run]:
-    mlflow = client(out)
-    return list(mlflow.search_runs([e.experiment_id for e in mlflow.search_experiments()]))
-
-
-def track(run: RunRecord, *results: CellResult) -> MlflowObserver:
-    observer = MlflowObserver()
-    observer.started(run)
-    for result in results:
-        observer.cell_ended(result)
-    observer.ended("finished")
-    return observer
+from tests.harness.tracked import client, failed, finished, free_port, record, runs, track
 
 
 def test_importing_the_tracking_does_not_import_mlflow() -> None:
@@ -277,7 +194,7 @@ def test_a_server_that_is_not_there_costs_the_tracking_not_the_run(
 def test_mlflow_says_nothing_on_the_terminal(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
-from tests.harness.test_tracking import finished, record, track
+from tests.harness.tracked import finished, record, track
 run = record(Path({str(tmp_path)!r}))
 assert track(run, finished(run)).error is None
 """
@@ -305,9 +222,3 @@ def test_thinning_keeps_both_ends(length: int) -> None:
     assert len(short) == min(length, MAX_POINTS)
     assert short == sorted(set(short), key=lambda point: point[2])
     assert short[:1] + short[-1:] == curve[:1] + curve[-1:]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -16,7 +16,7 @@ from harness.errors import TrackingError
 from harness.results import read_cells, read_per_image
 from harness.tracking.store import DATABASE
 from tests.harness.small_run import RECIPE
-from tests.harness.test_tracking import free_port, runs
+from tests.harness.tracked import free_port, runs
 
 pytestmark = pytest.mark.slow
 

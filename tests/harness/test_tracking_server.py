@@ -18,7 +18,7 @@ from harness.tracking import ui_command, ui_environment
 from harness.tracking.later import track_folders
 from harness.tracking.record import ALPHA_PATH
 from tests.harness.small_run import Told
-from tests.harness.test_tracking import finished, free_port, record, track
+from tests.harness.tracked import finished, free_port, record, track
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from harness.tracking.store import store_uri
 from harness.tracking.ui import OPEN, address, is_loopback, show_links, start_ui
 from harness.tracking.views import DEFLATED, OURS, SECTIONS, TAG, MatrixView, matrix_filter, search_link, view_link
 from tests.harness.small_run import FAILED, Told
-from tests.harness.test_tracking import client, finished, free_port, record, runs, track
+from tests.harness.tracked import client, finished, free_port, record, runs, track
 
 CC = ("cc", "cc_ci_low", "cc_ci_high", "share_cc")
 METRICS = (*CC, "auc", "auc_ci_low", "depth", "time/fit_s", "time/train_decode_s")

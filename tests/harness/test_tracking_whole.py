@@ -22,7 +22,7 @@ from harness.tracking.pictures import KEYS
 from harness.tracking.record import ALPHA_PATH
 from harness.tracking.store import DATABASE
 from tests.harness.small_run import FAILED, Told
-from tests.harness.test_tracking import client, free_port, runs
+from tests.harness.tracked import client, free_port, runs
 
 VOLATILE = {"model_id", "mlflow.user", "mlflow.source.type"}
 
