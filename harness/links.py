@@ -11,56 +11,69 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
 POWER = 1.5
-"""Of the rectified link; chosen on training folds of OSIE, fixed ever since."""
-RECTIFIED = "rectified"
+"""Of the powered links where none is said; chosen on training folds of OSIE, fixed ever since."""
 
 
 def linked(logits: Float[Tensor, "b h w"], link: str) -> Float[Tensor, "b h w"]:
     """The maps behind a link, as `known_link` has them."""
-    return _rectified(logits, _power(link)) if link not in LINKS else LINKS[link](logits)
+    if link in LINKS:
+        return LINKS[link](logits)
+    name, power = _parts(link)
+    return POWERED[name](_z_scores(logits)) ** power
 
 
 def known_link(link: str) -> str:
-    """The link itself, if it is one of LINKS or `rectified-P`, the same with another power; raises ValueError."""
-    if link not in LINKS and not 0 < _power(link) < math.inf:
-        raise ValueError(f"there is no link {link!r}; choose {', '.join(LINKS)} or {RECTIFIED}-POWER")
+    """The link itself, if it is one of LINKS, of POWERED, or one of those with a power of its own; raises ValueError.
+
+    `softplus-1.25` is the softplus to the power 1.25, `softplus` to the power POWER.
+    """
+    name, power = _parts(link)
+    if link not in LINKS and (name not in POWERED or not 0 < power < math.inf):
+        raise ValueError(f"there is no link {link!r}; choose {', '.join((*LINKS, *POWERED))} or {POWERED_NAMES}-POWER")
     return link
 
 
-def _power(link: str) -> float:
-    """Of `rectified-P`; nan for anything else."""
-    name, _, power = link.partition("-")
+def powered(link: str, power: float) -> str:
+    """The name of a link with that power, if it is one that has any."""
+    return link if link not in POWERED or power == POWER else f"{link}-{power:g}"
+
+
+def _parts(link: str) -> tuple[str, float]:
+    """A powered link's name and power; nan where that is no number."""
+    name, given, power = link.partition("-")
     try:
-        return float(power) if name == RECTIFIED else math.nan
+        return name, float(power) if given else POWER
     except ValueError:
-        return math.nan
+        return name, math.nan
 
 
-def rectified(power: float) -> str:
-    """The name of max(0, z-score) ** power."""
-    return RECTIFIED if power == POWER else f"{RECTIFIED}-{power:g}"
+def _z_scores(logits: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
+    centred = logits - logits.mean(dim=(1, 2), keepdim=True)
+    deviation = centred.square().mean(dim=(1, 2), keepdim=True).sqrt()
+    return centred / torch.where(deviation > 0, deviation, 1)
 
 
 def _exponentiated(logits: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
     return torch.exp(logits - logits.amax(dim=(1, 2), keepdim=True))
 
 
-def _rectified(logits: Float[Tensor, "b h w"], power: float = POWER) -> Float[Tensor, "b h w"]:
-    centred = logits - logits.mean(dim=(1, 2), keepdim=True)
-    deviation = centred.square().mean(dim=(1, 2), keepdim=True).sqrt()
-    return (centred / torch.where(deviation > 0, deviation, 1)).clamp(min=0) ** power
-
-
 LINKS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda logits: logits,
     "exp": _exponentiated,
-    RECTIFIED: _rectified,
     "sigmoid": torch.sigmoid,
 }
-"""identity: none. exp: a density up to scale (softmax readouts), maximum 1. rectified: max(0, z-score) ** POWER: gaze
-is absent from most of an image and dense on little of it. sigmoid: into 0..1."""
+"""identity: none. exp: a density up to scale (softmax readouts), maximum 1. sigmoid: into 0..1."""
+
+POWERED: dict[str, Callable[[Tensor], Tensor]] = {
+    "rectified": lambda z: z.clamp(min=0),
+    "softplus": softplus,
+}
+"""Of z-scores, to a power: gaze is absent from most of an image and dense on little of it. rectified: max(0, z), nobody
+looks below the mean. softplus: log(1 + e^z), which keeps the order of places there, too."""
+POWERED_NAMES = ", ".join(POWERED)

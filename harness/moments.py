@@ -13,9 +13,9 @@ in float64, one sum a fold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from harness._positions import Positions, add_gaze_products, add_products, carry
 from harness._probe import Consumer
 from harness.normal_equations import NormalEquations
 from harness.position import TERMS, terms, windowed
+from harness.targets import target_map
 from harness.types import Batch, LayerSpec, Size
 from harness.wanted_ridges import WantedRidges
 
@@ -33,43 +34,11 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 
-TargetName = Literal["density", "standardised", "root"]
-Target = Callable[[Batch], Tensor]
-"""A batch's target on its fitting grid, (b, gh, gw)."""
-
-
-def density_target(batch: Batch) -> Float[Tensor, "b gh gw"]:
-    """The density, mean 1 an image."""
-    return batch.target()
-
-
-def standardised_target(batch: Batch) -> Float[Tensor, "b gh gw"]:
-    """The density with mean 0 and standard deviation 1 an image: what CC rewards."""
-    return _standardised(batch.target())
-
-
-def root_target(batch: Batch) -> Float[Tensor, "b gh gw"]:
-    """The density's square root, standardised in the same way: peaks count less, so that maps rank places better."""
-    return _standardised(batch.target().sqrt())
-
-
-def _standardised(maps: Float[Tensor, "b gh gw"]) -> Float[Tensor, "b gh gw"]:
-    centred = maps - maps.mean(dim=(1, 2), keepdim=True)
-    deviation = centred.square().mean(dim=(1, 2), keepdim=True).sqrt()
-    return centred / torch.where(deviation > 0, deviation, 1)
-
-
 CELLS = 4800
 """Cells of the fitting grid that one product covers: 16 images of 15 x 20. Long enough for products at full speed
 and for their float64 sums to cost little, short enough for float32."""
 GAZE = "gaze"
 """What the features are multiplied with beside themselves: the constant 1 and every target."""
-
-TARGETS: dict[TargetName, Target] = {
-    "density": density_target,
-    "standardised": standardised_target,
-    "root": root_target,
-}
 
 
 class Moments(Consumer):
@@ -81,7 +50,7 @@ class Moments(Consumer):
         self.n_folds, self.dtype, self.window = n_folds, dtype, window
         self._pairs: set[tuple[str, str]] = set()
         self._channels: dict[str, int] = {}
-        self._targets: list[TargetName] = []
+        self._targets: list[str] = []
         self._waiting: tuple[int, Size, Positions] | None = None
         self._blocks: dict[tuple[int, str, str], Tensor] = {}
         self._against: dict[tuple[int, str], Tensor] = {}
@@ -89,7 +58,7 @@ class Moments(Consumer):
         self.ridges = WantedRidges()
         """What cells make of the complete moments, for others that want nearly the same."""
 
-    def need(self, layers: Sequence[LayerSpec], target: TargetName) -> None:
+    def need(self, layers: Sequence[LayerSpec], target: str) -> None:
         """Keep every block among these layers (position terms and window count as some), and their products with it."""
         self._channels |= {layer.name: layer.channels for layer in layers}
         self._pairs |= {(a.name, b.name) for a in layers for b in layers if a.name <= b.name}
@@ -139,7 +108,7 @@ class Moments(Consumer):
         """The folds of which any image was seen."""
         return [fold for fold, total in sorted(self._totals.items()) if total[0, 0] > 0]
 
-    def equations(self, layers: Sequence[str], targets: Sequence[TargetName], folds: Sequence[int]) -> NormalEquations:
+    def equations(self, layers: Sequence[str], targets: Sequence[str], folds: Sequence[int]) -> NormalEquations:
         """The normal equations of that layer set and those targets over some folds, in memory of their own."""
         self._multiply()
         rows = [1 + self._targets.index(target) for target in targets]
@@ -157,7 +126,7 @@ class Moments(Consumer):
     def _add(self, fold: int, batch: Batch) -> None:
         """Put the images beside those of the same fold and sizes that wait, and multiply as often as the room fills."""
         maps = {name: self._map(batch, name) for name in self._channels}
-        targets = [TARGETS[target](batch) for target in self._targets]
+        targets = [target_map(target, batch) for target in self._targets]
         gaze = torch.stack([torch.ones_like(targets[0]), *targets], dim=1)
         double = gaze.double().movedim(1, 0).flatten(1)
         _accumulate(self._totals, fold, torch.stack([double.sum(1), double.square().sum(1)], dim=1))

@@ -16,9 +16,9 @@ from harness._parameters import class_of, parameters_of, signature_of
 from harness._probe import Context, Probe, Trainer
 from harness.errors import PluginError
 from harness.flags import UNCONVERGED
-from harness.moments import TARGETS, TargetName
 from harness.position_sample import PositionSample
 from harness.readout import LinearReadout
+from harness.targets import TargetName, target_map
 from harness.types import Batch
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class PlainProbe(Probe):
     positions: int = 20_000
     """Positions sampled over all training images; at most positions x (8 c + 13) bytes, and what fit takes."""
     target: TargetName = "density"
-    """What is fitted: the density (mean 1 an image), or the density standardised per image."""
+    """What is fitted: the density (mean 1 an image), the density standardised per image, or its square root so."""
 
     fit: ClassVar[Callable[..., Any]]
 
@@ -71,7 +71,7 @@ class PlainTrainer(Trainer):
 
     def update(self, batch: Batch) -> None:
         """Draw from every image."""
-        self.sample.add(batch, TARGETS[self.settings.target](batch))
+        self.sample.add(batch, target_map(self.settings.target, batch))
 
     def sums(self) -> Sequence[MutableMapping[str, Tensor]]:
         """The slots: each image fills its own, so that adding up joins the samples."""

@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from harness.normal_equations import UNSOLVABLE, CrossValidated, NormalEquations
 from harness.ridge_family import Member, cross_validate_family
 from harness.types import LayerSpec
 
-if TYPE_CHECKING:
-    from harness.moments import TargetName
-
 
 class Equations(Protocol):
     """The normal equations of layers and targets over some folds."""
 
-    def __call__(
-        self, layers: Sequence[str], targets: Sequence[TargetName], folds: Sequence[int]
-    ) -> NormalEquations: ...
+    def __call__(self, layers: Sequence[str], targets: Sequence[str], folds: Sequence[int]) -> NormalEquations: ...
 
 
 @dataclass(frozen=True)
@@ -29,7 +24,7 @@ class Wanted:
 
     layers: tuple[LayerSpec, ...]
     more: tuple[LayerSpec, ...]
-    target: TargetName
+    target: str
     alphas: tuple[float, ...]
 
 

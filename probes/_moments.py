@@ -16,11 +16,12 @@ from torch import Tensor
 
 from harness import Context, Trainer, added
 from harness.flags import EDGE, flag
-from harness.links import POWER, RECTIFIED, rectified
-from harness.moments import Moments, TargetName
+from harness.links import POWER, POWERED, powered
+from harness.moments import Moments
 from harness.normal_equations import CrossValidated, Solve, cross_validate
 from harness.position import POSITION_TERMS, WINDOW_TERM
 from harness.readout import LinearReadout
+from harness.targets import STANDARDISED, TargetName, mixed
 from harness.types import LayerSpec
 from harness.wanted_ridges import Wanted
 
@@ -36,33 +37,45 @@ class MomentsSettings:
     """What is regressed: the density (mean 1 an image), the density standardised per image, or its square root so."""
     position: bool = False
     """Add x, y, x^2, y^2, xy as features: a centre bias inside the same equations."""
-    link: Literal["identity", "rectified"] = added("identity")
-    """What the map goes through; rectified: max(0, z-score)^power, which makes the readout a generalised linear one."""
+    root: float = added(0.0)
+    """Of target standardised: so large a share of the target is the square root's."""
+    link: Literal["identity", "rectified", "softplus"] = added("identity")
+    """What the map goes through: rectified, max(0, z)^power, or softplus, log(1 + e^z)^power, of its z-scores z. Either
+    makes the readout a generalised linear one."""
     power: float = added(POWER)
-    """Of the rectified link."""
+    """Of the link."""
     centre: float = added(0.0)
     """Features are multiplied by the centre prior to this power, place by place: weights that change with the position,
     by a fixed factor. 0: not at all."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for powers that cannot be, or do nothing."""
+        """Raises ValueError for powers and shares that cannot be, or do nothing."""
         if not 0 < self.power < math.inf:
             raise ValueError(f"power must be positive, not {self.power}")
-        if self.power != POWER and self.link != RECTIFIED:
-            raise ValueError(f"power is of link: {RECTIFIED}; with link: {self.link} it does nothing")
+        if self.power != POWER and self.link not in POWERED:
+            raise ValueError(f"power is of link: {' or '.join(POWERED)}; with link: {self.link} it does nothing")
+        if not 0 <= self.root < 1:
+            raise ValueError(f"root must be a share from 0 to below 1, not {self.root} (for all of it, target: root)")
+        if self.root and self.target != STANDARDISED:
+            raise ValueError(f"root is of target: {STANDARDISED}; with target: {self.target} it does nothing")
         if not 0 <= self.centre < math.inf:
             raise ValueError(f"centre must not be negative, not {self.centre}")
 
     def named(self, name: str) -> str:
         """The name with the variants that change what is fitted, and the link."""
-        extras = [self.target] * (self.target != "density") + ["position"] * self.position
+        extras = [self.fitted_to] * (self.target != "density") + ["position"] * self.position
         extras += [f"centre{self.centre:g}"] * (self.centre != 0)
         return "-".join([name, *extras, *([self.map_link] if self.link != "identity" else [])])
 
     @property
+    def fitted_to(self) -> str:
+        """The target's full name, its share of square roots included."""
+        return mixed(self.root) if self.root else self.target
+
+    @property
     def map_link(self) -> str:
         """The link's full name, its power included."""
-        return rectified(self.power) if self.link == RECTIFIED else self.link
+        return powered(self.link, self.power)
 
     @property
     def window_terms(self) -> tuple[LayerSpec, ...]:
@@ -86,12 +99,12 @@ class MomentsTrainer(Trainer):
         columns = settings.columns(context.layers)
         self.layers, self.more = (*context.layers, *settings.window_terms), settings.position_terms
         self.names, self.widths = [c.name for c in columns], [c.channels for c in columns]
-        self.link, self.target = settings.map_link, settings.target
+        self.link, self.target = settings.map_link, settings.fitted_to
         window = _window(context.centre_prior() ** settings.centre) if settings.centre else None
         key = "moments" if window is None else ("moments", settings.centre)
         self.moments = context.shared(key, lambda: Moments(context.n_folds, window=window))
-        self.moments.need(columns, settings.target)
-        self.gather = partial(self.moments.equations, self.names, [settings.target])
+        self.moments.need(columns, self.target)
+        self.gather = partial(self.moments.equations, self.names, [self.target])
 
     @property
     def features(self) -> int:

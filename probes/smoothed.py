@@ -16,9 +16,9 @@ from torch import Tensor
 from harness import Batch, Context, Probe, probe
 from harness.flags import EDGE, flag
 from harness.grid import resize
-from harness.moments import TARGETS
 from harness.normal_equations import ridge_path, solver_bytes
 from harness.readout import LinearReadout, SmoothedReadout, smooth
+from harness.targets import target_map
 from probes._moments import MomentsSettings, MomentsTrainer, sweep_info
 from probes.ridge import ALPHAS
 
@@ -132,7 +132,7 @@ class SmoothedTrainer(MomentsTrainer):
         """For each sigma the sums of products of (1, map, prior, target) over the batch's positions, float64."""
         maps = self._of_fold[fold].logits(batch).double()
         prior = resize(self._prior(fold).to(maps), batch.grid).expand_as(maps)
-        target = TARGETS[self.settings.target](batch).double()
+        target = target_map(self.settings.fitted_to, batch).double()
         found = []
         for sigma in self.settings.sigmas:
             columns = [torch.ones_like(maps), smooth(maps, sigma), prior, target]

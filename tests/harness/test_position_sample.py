@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.grid import resize
-from harness.moments import density_target
 from harness.position_sample import PositionSample
+from harness.targets import density_target
 from tests.harness.batches import GRID, LAYERS, random_batch
 
 IDS = (5, 3, 11, 8, 2, 9, 4)

@@ -10,7 +10,7 @@ import torch
 
 from harness.errors import ResultsError
 from harness.grid import resize
-from harness.links import POWER, linked, rectified
+from harness.links import POWER, linked, powered
 from harness.position import POSITION, position_terms
 from harness.readout import (
     LinearReadout,
@@ -51,8 +51,21 @@ def test_rectified_link_is_the_positive_part_of_z_scores_to_the_power() -> None:
         torch.testing.assert_close(
             linked(plain.float()[None], "rectified-2")[0].double(), z.clamp(min=0) ** 2, rtol=1e-4, atol=1e-5
         )
-    assert [rectified(power) for power in (POWER, 1.25, 2)] == ["rectified", "rectified-1.25", "rectified-2"]
     assert not linked(torch.full((1, 3, 4), 2.0), "rectified").any()  # a constant map stays constant
+
+
+def test_softplus_link_is_that_of_z_scores_to_the_power_and_keeps_the_order_of_places() -> None:
+    plain = torch.randn(2, 5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 3 + 1
+    z = (plain - plain.mean((1, 2), keepdim=True)) / plain.std((1, 2), correction=0, keepdim=True)
+    for link, power in (("softplus", POWER), ("softplus-1.25", 1.25)):
+        found = linked(plain, link)
+        torch.testing.assert_close(found, torch.log1p(z.exp()) ** power)
+        assert torch.equal(found.flatten(1).argsort(), plain.flatten(1).argsort())
+
+
+def test_a_link_says_its_power_where_it_is_not_the_usual_one() -> None:
+    assert [powered("rectified", power) for power in (POWER, 1.25, 2)] == ["rectified", "rectified-1.25", "rectified-2"]
+    assert [powered(link, 2.0) for link in ("softplus", "identity")] == ["softplus-2", "identity"]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +101,8 @@ def test_unreadable_readouts_say_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "link", ["softmax", "rectified-", "rectified-x", "rectified-0", "rectified-nan", "rectified-inf"]
+    "link",
+    ["softmax", "rectified-", "rectified-x", "rectified-0", "rectified-nan", "softplus-inf", "identity-2", "exp-"],
 )
 def test_a_readout_with_a_link_that_there_is_not_is_refused_when_it_is_read(link: str, tmp_path: Path) -> None:
     save_readout(linear(), tmp_path)

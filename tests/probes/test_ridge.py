@@ -82,7 +82,9 @@ def times_window(batch: Batch, window: Tensor) -> Batch:
     return replace(batch, features=features)
 
 
-@pytest.mark.parametrize("wrong", [{"centre": -0.1}, {"power": 0.0}, {"power": 2.0}, {"link": "exp"}])
+@pytest.mark.parametrize(
+    "wrong", [{"centre": -0.1}, {"power": 0.0}, {"power": 2.0}, {"link": "exp"}, {"root": 0.5}, {"root": 1.0}]
+)
 def test_powers_and_links_that_cannot_be_are_refused_in_a_recipe(wrong: dict[str, object]) -> None:
     recipe = {
         "name": "wrong",
@@ -100,4 +102,5 @@ def test_names_say_the_window_and_the_power() -> None:
     assert Ridge(target="standardised", position=True, centre=0.2, link="rectified", power=1.25).label == (
         "ridge-standardised-position-centre0.2-rectified-1.25"
     )
-    assert not {"centre", "power"} & set(as_entry(Ridge()))  # finished results keep their keys
+    assert Ridge(target="standardised", root=0.125, link="softplus").label == "ridge-standardised-root0.125-softplus"
+    assert not {"centre", "power", "root"} & set(as_entry(Ridge()))  # finished results keep their keys
