@@ -33,7 +33,7 @@ def target_map(target: str, batch: Batch) -> Float[Tensor, "b gh gw"]:
 
 def mixed(share: float) -> str:
     """The name of (1 - share) standardised + share root: `standardised-root0.125`."""
-    return f"{_MIXED}{share}" if share else STANDARDISED
+    return f"{_MIXED}{share}"
 
 
 _MIXED = f"{STANDARDISED}-{ROOT}"
