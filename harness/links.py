@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from harness.z_scores import z_scores
+
 if TYPE_CHECKING:
     from jaxtyping import Float
 
@@ -25,7 +27,7 @@ def linked(logits: Float[Tensor, "b h w"], link: str) -> Float[Tensor, "b h w"]:
     if link in LINKS:
         return LINKS[link](logits)
     name, power = _parts(link)
-    return POWERED[name](_z_scores(logits)) ** power
+    return POWERED[name](z_scores(logits)) ** power
 
 
 def known_link(link: str) -> str:
@@ -35,7 +37,8 @@ def known_link(link: str) -> str:
     """
     name, power = _parts(link)
     if link not in LINKS and (name not in POWERED or not 0 < power < math.inf):
-        raise ValueError(f"there is no link {link!r}; choose {', '.join((*LINKS, *POWERED))} or {POWERED_NAMES}-POWER")
+        choice = [*LINKS, *POWERED, *(f"{name}-POWER" for name in POWERED)]
+        raise ValueError(f"there is no link {link!r}; choose {', '.join(choice)}")
     return link
 
 
@@ -51,12 +54,6 @@ def _parts(link: str) -> tuple[str, float]:
         return name, float(power) if given else POWER
     except ValueError:
         return name, math.nan
-
-
-def _z_scores(logits: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
-    centred = logits - logits.mean(dim=(1, 2), keepdim=True)
-    deviation = centred.square().mean(dim=(1, 2), keepdim=True).sqrt()
-    return centred / torch.where(deviation > 0, deviation, 1)
 
 
 def _exponentiated(logits: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
@@ -76,4 +73,3 @@ POWERED: dict[str, Callable[[Tensor], Tensor]] = {
 }
 """Of z-scores, to a power: gaze is absent from most of an image and dense on little of it. rectified: max(0, z), nobody
 looks below the mean. softplus: log(1 + e^z), which keeps the order of places there, too."""
-POWERED_NAMES = ", ".join(POWERED)

@@ -10,33 +10,33 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
-from torch import Tensor, where
+from torch import Tensor
 
 from harness.types import Batch
+from harness.z_scores import z_scores
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
 TargetName = Literal["density", "standardised", "root"]
 STANDARDISED, ROOT = "standardised", "root"
+_MIXED = f"{STANDARDISED}-{ROOT}"
 
 
 def target_map(target: str, batch: Batch) -> Float[Tensor, "b gh gw"]:
     """A batch's target: one of TARGETS or what `mixed` names; raises ValueError for anything else."""
     if target in TARGETS:
-        return TARGETS[target](batch)
+        return TARGETS[target](batch.target())
     share = _share(target)
     if not 0 < share < 1:
-        raise ValueError(f"there is no target {target!r}; choose {', '.join(TARGETS)} or {STANDARDISED}-{ROOT}SHARE")
-    return (1 - share) * standardised_target(batch) + share * root_target(batch)
+        raise ValueError(f"there is no target {target!r}; choose {', '.join(TARGETS)} or {_MIXED}SHARE")
+    density = batch.target()
+    return (1 - share) * TARGETS[STANDARDISED](density) + share * TARGETS[ROOT](density)
 
 
 def mixed(share: float) -> str:
     """The name of (1 - share) standardised + share root: `standardised-root0.125`."""
     return f"{_MIXED}{share}"
-
-
-_MIXED = f"{STANDARDISED}-{ROOT}"
 
 
 def _share(target: str) -> float:
@@ -47,29 +47,10 @@ def _share(target: str) -> float:
         return math.nan
 
 
-def density_target(batch: Batch) -> Float[Tensor, "b gh gw"]:
-    """The density, mean 1 an image."""
-    return batch.target()
-
-
-def standardised_target(batch: Batch) -> Float[Tensor, "b gh gw"]:
-    """The density with mean 0 and standard deviation 1 an image: what CC rewards."""
-    return _standardised(batch.target())
-
-
-def root_target(batch: Batch) -> Float[Tensor, "b gh gw"]:
-    """The density's square root, standardised in the same way: peaks count less, so that maps rank places better."""
-    return _standardised(batch.target().sqrt())
-
-
-def _standardised(maps: Float[Tensor, "b gh gw"]) -> Float[Tensor, "b gh gw"]:
-    centred = maps - maps.mean(dim=(1, 2), keepdim=True)
-    deviation = centred.square().mean(dim=(1, 2), keepdim=True).sqrt()
-    return centred / where(deviation > 0, deviation, 1)
-
-
-TARGETS: dict[str, Callable[[Batch], Tensor]] = {
-    "density": density_target,
-    STANDARDISED: standardised_target,
-    ROOT: root_target,
+TARGETS: dict[str, Callable[[Tensor], Tensor]] = {
+    "density": lambda density: density,
+    STANDARDISED: z_scores,
+    ROOT: lambda density: z_scores(density.sqrt()),
 }
+"""Of densities with mean 1 an image. standardised: mean 0 and standard deviation 1 an image, what CC rewards. root: the
+square root so, whose peaks count less, so that maps rank places better."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -18,7 +17,6 @@ from harness.moments import Moments
 from harness.normal_equations import CrossValidated, NormalEquations, cross_validate, ridge_path
 from harness.position import POSITION, POSITION_TERMS, WINDOW, WINDOW_TERM, position_terms
 from harness.readout import LinearReadout
-from harness.targets import TARGETS, mixed, target_map
 from harness.types import Batch, LayerSpec, Points
 
 GRID = (6, 8)
@@ -119,39 +117,6 @@ def test_features_under_a_window_equal_weights_that_change_with_the_position(
     readout = LinearReadout(parts, ours.bias.item(), window=window)
     maps = torch.cat([readout(batch).flatten() for batch in batches])
     np.testing.assert_allclose(maps.numpy(), theirs.predict(scaler.transform(x)), rtol=1e-4, atol=1e-5)
-
-
-def test_targets_of_an_image_weigh_the_same_whatever_their_peaks() -> None:
-    (batch,) = make_batches(seed=7, images=4, per_batch=4)
-    density = batch.target().double().numpy()
-    for name, plain in (("standardised", density), ("root", np.sqrt(density))):
-        centred = plain - plain.mean((1, 2), keepdims=True)
-        expected = centred / plain.std((1, 2), keepdims=True)
-        np.testing.assert_allclose(target_map(name, batch).numpy(), expected, rtol=1e-4, atol=1e-4)
-    nobody = replace(batch, points=tuple(Points(*(np.zeros(0, np.int32) for _ in range(3))) for _ in range(4)))
-    assert not any(target_map(name, nobody).any() for name in (*TARGETS, mixed(0.25)))
-
-
-@pytest.mark.parametrize("name", ["", "roots", "standardised-root", "standardised-root1.5", "standardised-rootnan"])
-def test_a_target_that_there_is_not(name: str) -> None:
-    (batch,) = make_batches(seed=7, images=1, per_batch=1)
-    with pytest.raises(ValueError, match="there is no target"):
-        target_map(name, batch)
-
-
-@settings(max_examples=20)
-@given(share=st.floats(0.01, 0.99), seed=st.integers(0, 99))
-def test_a_fit_to_a_mixture_is_the_mixture_of_the_fits(share: float, seed: int) -> None:
-    names, layers = ["standardised", "root", mixed(share)], ["coarse", "fine"]
-    moments = Moments(3, dtype=torch.float64)
-    for name in names:
-        moments.need(specs(*layers), name)
-    for batch in make_batches(seed=seed):
-        moments.update(batch)
-    (found,) = ridge_path(moments.equations(layers, names, moments.folds), [0.1])
-    assert found is not None
-    plain = (1 - share) * found.weights[:, 0] + share * found.weights[:, 1]
-    torch.testing.assert_close(found.weights[:, 2], plain, rtol=1e-4, atol=1e-7)
 
 
 def test_cross_validation_equals_refitting_without_each_fold() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.grid import resize
 from harness.position_sample import PositionSample
-from harness.targets import density_target
+from harness.targets import target_map
 from tests.harness.batches import GRID, LAYERS, random_batch
 
 IDS = (5, 3, 11, 8, 2, 9, 4)
@@ -24,7 +24,7 @@ def sampled(batches: Sequence[Sequence[int]], positions: int, n_images: int = le
     sample = PositionSample(LAYERS, n_images, positions, seed=7)
     for numbers in batches:
         batch = replace(random_batch([IDS[i] for i in numbers]), turns=tuple(numbers))
-        sample.add(batch, density_target(batch))
+        sample.add(batch, target_map("density", batch))
     return sample
 
 
@@ -37,7 +37,7 @@ def test_every_row_is_a_position_of_its_image() -> None:
         rows = drawn.groups == image
         assert rows.sum() == 10
         maps = torch.cat([resize(batch.features[layer.name], GRID)[0] for layer in LAYERS]).flatten(1).T.numpy()
-        target = density_target(batch).flatten().numpy()
+        target = target_map("density", batch).flatten().numpy()
         places = [np.flatnonzero((np.abs(maps - row) < 1e-6).all(1)).item() for row in drawn.features[rows]]
         assert len(set(places)) == 10
         np.testing.assert_array_equal(target[places], drawn.target[rows])

@@ -102,7 +102,17 @@ def test_unreadable_readouts_say_why(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "link",
-    ["softmax", "rectified-", "rectified-x", "rectified-0", "rectified-nan", "softplus-inf", "identity-2", "exp-"],
+    [
+        "softmax",
+        "rectified-",
+        "rectified-x",
+        "rectified-0",
+        "rectified-nan",
+        "rectified-inf",
+        "softplus-inf",
+        "identity-2",
+        "exp-",
+    ],
 )
 def test_a_readout_with_a_link_that_there_is_not_is_refused_when_it_is_read(link: str, tmp_path: Path) -> None:
     save_readout(linear(), tmp_path)
