@@ -98,10 +98,12 @@ def panels(number: int, across: int, *, height: float, **how: Any) -> tuple[Figu
     return figure, axes[:number]
 
 
-def columns_for(handles: Sequence[Artist], most: int) -> int:
-    """How many columns of a legend go into a figure's width, at most `most`."""
-    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
-    return max(1, min(most, int(WIDTH / (0.07 * longest + 0.55))))
+def legend_below(figure: Figure, handles: Sequence[Artist], most: int) -> None:
+    """A legend under the panels, in as many columns as there is width for, at most `most`; longer names are wrapped."""
+    names = [str(handle.get_label()) for handle in handles]
+    columns = max(1, min(most, int(WIDTH / (0.07 * max(map(len, names), default=0) + 0.55))))
+    labels = [wrapped(name, 1, _STYLE["legend.fontsize"]) for name in names] if columns == 1 else names
+    figure.legend(handles=handles, labels=labels, loc="outside lower center", ncols=columns)
 
 
 def wrapped(title: str, columns: int, size: float = _STYLE["axes.titlesize"]) -> str:

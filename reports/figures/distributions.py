@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 
 from reports._board import label
 from reports.comparisons import scores_of
-from reports.figures._drawing import Drawn, columns_for, key, panels
+from reports.figures._drawing import Drawn, key, legend_below, panels
 from reports.palette import CEILING, FLOOR, PRETRAINED
 from reports.study import Row, Study
 
@@ -32,8 +32,7 @@ def distributions(study: Study) -> Drawn | None:
     for axis, metric in zip(axes, metrics, strict=True):
         _histogram(axis, study, metric, best, bounds)
     figure.supylabel("images", fontsize=9)
-    handles = _legend(best, bounds)
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns_for(handles, 3))
+    legend_below(figure, _legend(best, bounds), 3)
     caption = (
         "Scores of single images: filled, the best cell; outlines, floor and ceiling. The upright line is the best "
         "cell's mean. The outermost half per cent at either end lies in the last bin."

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from reports._board import interval, label, score, score_with_interval
-from reports.figures._drawing import Drawn, columns_for, error_bars, key, panels, titled
+from reports.figures._drawing import Drawn, error_bars, key, legend_below, panels, titled
 from reports.palette import CEILING, FAINT, FLOOR, INK, LOW_LEVEL, styles
 from reports.study import Row, Study, by_depth, depth, is_pixels, is_random
 
@@ -44,8 +44,7 @@ def layer_curve(studies: Sequence[Study]) -> Drawn | None:
     looks = styles(str(row["probe"]) for panel in shown for row in panel.rows)
     for axis, panel in zip(axes, shown, strict=True):
         _draw(axis, panel, looks, named=len(shown) > 1, run=len(studies) > 1)
-    handles = _legend(shown, looks)
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns_for(handles, 4))
+    legend_below(figure, _legend(shown, looks), 4)
     return Drawn("layer_curve", figure, _caption(shown), _alt(shown))
 
 

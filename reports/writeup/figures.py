@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from reports._board import interval
 from reports.figures import Drawn
-from reports.figures._drawing import canvas, columns_for, error_bars, key
+from reports.figures._drawing import canvas, error_bars, key, legend_below
 from reports.palette import CEILING, FLOOR, LINES, LOW_LEVEL, MARKERS, UNTRAINED
 from reports.writeup.choices import (
     CC,
@@ -48,7 +48,7 @@ def layers(facts: Facts) -> Drawn:
     axes[0].set_ylabel("CC, mean over held-out images")
     handles = [key(probe, *LOOKS[probe], "-") for probe in (RIDGE, RIDGE_POSITION, KL)]
     handles.append(key("ridge, random weights", UNTRAINED, "D", "--", hollow=True))
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns_for(handles, 4))
+    legend_below(figure, handles, 4)
     caption = "Every layer alone, and right of the line several together: the five stages, all 17 blocks, two sizes."
     return Drawn("layers", figure, caption, caption)
 

@@ -15,7 +15,7 @@ from harness.statistics import holm, seed_from
 from reports._pairs import difference
 from reports.comparisons import both, compare
 from reports.figures import KINDS, Drawn, draw, inline, style
-from reports.figures._drawing import panels, wrapped
+from reports.figures._drawing import key, legend_below, panels, wrapped
 from reports.study import Study, read_studies
 from tests.reports.html import Page
 
@@ -145,6 +145,18 @@ def test_titles_of_long_names_stay_over_their_panels(columns: int) -> None:
     assert all(span.x1 < end for span, end in zip(spans, ends, strict=True))
     assert wrapped(LONG, columns).replace("\n", "").replace(" ", "") == LONG.replace(" ", "")
     assert "stride16/\ncaffe" in wrapped(LONG, 3) or "stride16/caffe" in wrapped(LONG, columns)
+
+
+@pytest.mark.parametrize("name", ["ridge", LONG, LONG.replace("standardised", "standardised-root0.125")])
+def test_a_legend_stays_within_its_figure(name: str) -> None:
+    with style():
+        figure, _ = panels(2, 2, height=2)
+        legend_below(figure, [key(name, "k"), key("floor: centre", "k")], 3)
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        box = legend.get_window_extent()
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert "".join(legend.get_texts()[0].get_text().split()) == "".join(name.split())
 
 
 def test_a_short_grid_of_penalties_is_labelled_penalty_by_penalty(matrix: Path) -> None:
