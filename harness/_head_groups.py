@@ -123,12 +123,12 @@ class Group(ABC):
         self._loss = self._no_loss()
 
     def end_epoch(self) -> None:
-        """Tell the heads their losses: the only time that they leave the device."""
-        rows = torch.stack(self._curve).tolist()
-        images = sum(row[-1] for row in rows)
-        for run, steps in zip(self.runs, list(zip(*rows, strict=True))[:-1], strict=True):
-            run.step_loss.extend(steps)
-            run.epoch_loss.append(sum(steps) * self.training.images_per_step / max(images, 1))
+        """Tell the heads their mean losses, by step and by epoch; only now do they leave the device."""
+        *heads, images = torch.stack(self._curve).T.tolist()
+        for run, steps in zip(self.runs, heads, strict=True):
+            sums = [loss * self.training.images_per_step for loss in steps]
+            run.step_loss.extend(loss / max(n, 1) for loss, n in zip(sums, images, strict=True))
+            run.epoch_loss.append(sum(sums) / max(sum(images), 1))
         self._curve = []
 
     def state(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from harness.data.image_files import LONGEST
 from harness.errors import PluginError, RecipeError, ResultsError
 from harness.evaluation import stimulus_maps
 from harness.machine import choose_device, stream_settings
+from harness.module_backbone import RANDOM
 from harness.plan import make_plan
 from harness.predictions import FORMATS, writer_for
 from harness.predictor import saved_readout
@@ -118,16 +119,17 @@ def label_of(row: Row) -> str:
 def select_cell(rows: Sequence[Row], wanted: str) -> Row:
     """The one finished cell of that key (or its beginning), label, words of the label, or part of it.
 
-    Raises ResultsError listing the candidates where it is none or several.
+    Of two that differ in their weights only, the trained one rather than the untrained. Raises ResultsError listing the
+    candidates where it is none or several.
     """
     found = _matching(rows, wanted)
-    finished = [row for row in found if row["status"] == "finished"]
+    finished = _trained([row for row in found if row["status"] == "finished"])
     if len(finished) == 1:
         return finished[0]
     if not finished and found:
         raise ResultsError(f"{label_of(found[0])} was {found[0]['status']}: {found[0]['error']}")
     problem = f"{len(finished)} cells match {wanted!r}" if finished else f"no cell matches {wanted!r}"
-    listed = "\n".join(f"  {row['cell_key']}  {label_of(row)}" for row in finished or rows)
+    listed = "\n".join(f"  {row['cell_key']}  {label_of(row)}" for row in finished or _runnable(rows))
     raise ResultsError(f"{problem}; choose one by its key or label:\n{listed}")
 
 
@@ -141,6 +143,17 @@ def _matching(rows: Sequence[Row], wanted: str) -> list[Row]:
         lambda row: bool(words) and all(word in label_of(row) for word in words),
     )
     return next((found for rule in rules if (found := [row for row in rows if rule(row)])), [])
+
+
+def _trained(rows: list[Row]) -> list[Row]:
+    """Without the untrained ones among cells that are the same but for their weights."""
+    if len({(row["backbone"], row["layers"], row["probe"]) for row in rows}) != 1:
+        return rows
+    return [row for row in rows if not str(row["weights"]).startswith(RANDOM)] or rows
+
+
+def _runnable(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row["status"] == "finished"] or list(rows)
 
 
 def _words(label: str) -> list[str]:

@@ -12,6 +12,7 @@ from harness.calibration import calibrate, earlier_calibrations
 from harness.cell_pictures import keep_maps
 from harness.distributed import gather, is_main
 from harness.evaluation import Scores, evaluate
+from harness.left_out import lost_words
 from harness.machine import stream_settings
 from harness.memory import estimate
 from harness.readout import save_readout
@@ -24,6 +25,8 @@ from harness.training_state import TrainingState
 from harness.units import gib
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from harness._backbone import LoadedBackbone
     from harness.calibration import Calibration
     from harness.cells import Cell, Group
@@ -70,9 +73,7 @@ class PartRun:
             limit_s=self.recipe.cell_timeout_s,
             state=ScoringState(self.work),
         )
-        for skipped in gather([*training.skipped.values(), *testing.skipped.values()]):
-            for image in skipped:
-                self.progress.say(f"skipped image {image.id} ({image.file}): {image.reason}")
+        self._say_lost(testing, students)
         results = {s.key: self._ended(s, scores.get(s.key)) for s in students} if is_main() else {}
         gather(None)  # the state goes when the results are there
         self.work.remove_all()
@@ -93,8 +94,19 @@ class PartRun:
             calibrations = calibrate(readouts, training, self.progress, self.recipe.cell_timeout_s)
         if training.cache is not None:
             training.cache.discard()
+        self._say_lost(training, students)
         keep_students(students, training, self.work)
         return students, calibrations
+
+    def _say_lost(self, stream: Stream, students: Sequence[Student]) -> None:
+        """Images that could not be read when their turn came: on the terminal, and with every cell's results."""
+        lost = [image for images in gather(list(stream.skipped.values())) for image in images]
+        for image in lost:
+            self.progress.say(f"skipped image {image.id} ({image.file}): {image.reason}")
+        for student in students:
+            if lost and student.readout is not None:
+                info = student.readout.info
+                info["warnings"] = [*info.get("warnings", ()), lost_words(lost, stream.dataset.split)]
 
     def _classroom(self, cells: dict[str, Cell], training: Stream) -> tuple[Classroom, TrainingState]:
         """As an earlier run left it, or a new one; all processes alike."""

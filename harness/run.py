@@ -25,12 +25,12 @@ from harness.errors import DataError, WeightsError
 from harness.files import remove_leftovers
 from harness.ground_truth import POOL_RULE
 from harness.group_run import GroupRun
+from harness.left_out import recorded
 from harness.lock import locked
 from harness.machine import choose_device, settled
 from harness.overlap import refuse_overlap
 from harness.overwrite import Overwrite, refuse_results
 from harness.results import CellResult, Observer, ResultsFolder, RunRecord
-from harness.shown import shown
 from harness.snapshots import STATE
 from harness.uncertainty import Uncertainty
 
@@ -288,9 +288,7 @@ def about(
         },
         "pool_of_other_images": {"images": len(test), "points": len(test.row), "rule": POOL_RULE},
         **({"overlap": overlap} if overlap else {}),
-        "skipped": [
-            {"id": s.id, "file": shown(s.file), "reason": shown(s.reason)} for split in splits for s in split.skipped
-        ],
+        "skipped": recorded(splits),
     }
 
 

@@ -12,6 +12,7 @@ from harness._yaml import read_yaml
 from harness.cells import NO_BACKBONE
 from harness.errors import ResultsError, SalprobeError
 from harness.flags import UNSCORED, unscored_words
+from harness.left_out import left_out_words
 from harness.overlap import overlap_words
 from harness.results import RECIPE, RUN, interval_columns, read_cells, share_columns
 from harness.shown import shown
@@ -47,8 +48,8 @@ class Board:
     @property
     def warnings(self) -> list[tuple[str, str]]:
         """(cell, warning) wherever a finished cell has one, after what goes for all cells."""
-        overlap = overlap_words(self.about.get("dataset", {}))
-        found = [("every cell", overlap)] if overlap else []
+        dataset = self.about.get("dataset", {})
+        found = [("every cell", words) for words in (overlap_words(dataset), left_out_words(dataset)) if words]
         return found + [(label(row), words) for row in self.finished for words in _warnings(row)]
 
     @property

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.paired import paired_tests
-from harness.statistics import holm, seed_from
+from harness.paired import FLIPS_PER_PAIR, paired_tests
+from harness.statistics import RESAMPLES, holm, seed_from
 from reports._board import label
 from reports._pairs import against, p_value
 from reports.study import Row, Study
@@ -52,13 +52,14 @@ def p_in_words(test: Test) -> str:
 def planned_tests(study: Study, pairs: Sequence[tuple[Row, Row]], metric: str) -> list[Test | None]:
     """A test of a - b for each pair, None below two images; Holm over these pairs alone: they were planned."""
     made: list[Test | None] = []
+    flips = max(RESAMPLES, FLIPS_PER_PAIR * len(pairs))  # enough for Holm's correction to leave something small
     for a, b in pairs:
         first, second = both(study, a, b, metric)
         if len(first) < 2:
             made.append(None)
             continue
         seed = seed_from(f"{a['cell_key']}/{b['cell_key']}", "report", metric)
-        test = paired_tests(np.column_stack([first, second]), [(0, 1)], seed)[0]
+        test = paired_tests(np.column_stack([first, second]), [(0, 1)], seed, flips=flips)[0]
         names = {"cell_a": a["cell_key"], "cell_b": b["cell_key"], "label_a": label(a), "label_b": label(b)}
         made.append({**names, "metric": metric, **vars(test)})
     adjusted = holm([test["p_value"] if test else math.nan for test in made])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.curves import curve
 from harness.flags import all_flags, unscored_words
+from harness.left_out import left_out_words
 from harness.overlap import overlap_words
 from harness.results import interval_columns, share_columns
 
@@ -149,8 +150,8 @@ def _settings(result: CellResult) -> dict[str, Any]:
 
 
 def _warnings(run: RunRecord, result: CellResult) -> list[str]:
-    """What the readout says of itself, which images have no score, which were training images."""
-    found = [*map(str, result.info.get("warnings", ())), overlap_words(run.dataset)]
+    """What the readout says of itself, which images have no score, were training images, or were left out."""
+    found = [*map(str, result.info.get("warnings", ())), overlap_words(run.dataset), left_out_words(run.dataset)]
     if result.n_unscored:
         found.append(unscored_words(result.unscored, result.n_unscored, result.n_images))
     return [words for words in found if words]

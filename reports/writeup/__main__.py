@@ -21,8 +21,9 @@ FACTS, PAGE = "facts.json", "README.md"
 
 
 def write(facts: Facts, out: Path) -> None:
-    """Page and figures of facts that are known."""
+    """Facts, page and figures; raises ResultsError before anything is written."""
     text = render(facts)
+    replace(out / FACTS, json.dumps(facts, indent=1).encode())
     with style():
         for drawn in figures(facts):
             save_png(drawn, out)
@@ -30,12 +31,12 @@ def write(facts: Facts, out: Path) -> None:
 
 
 def update(results: Path, out: Path) -> None:
-    """Facts of the runs in the results folder, in the place of those known earlier; raises ResultsError."""
+    """Write with the runs in the results folder in the place of those known earlier; raises ResultsError."""
     runs = read_runs(results)
     earlier = json.loads((out / FACTS).read_text(encoding="utf-8")) if (out / FACTS).exists() else None
     facts = gather(runs, earlier)
     check_complete(facts, results)
-    replace(out / FACTS, json.dumps(facts, indent=1).encode())
+    write(facts, out)
     if "eye" in runs:
         worst(runs["eye"], out)
 
@@ -50,7 +51,8 @@ def main() -> None:
         make_folder(chosen.out)
         if chosen.results is not None:
             update(chosen.results, chosen.out)
-        write(json.loads((chosen.out / FACTS).read_text(encoding="utf-8")), chosen.out)
+        else:
+            write(json.loads((chosen.out / FACTS).read_text(encoding="utf-8")), chosen.out)
     except SalprobeError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)

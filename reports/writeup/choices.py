@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from harness.flags import EDGE
 from reports.study import is_pixels, is_random
@@ -19,6 +20,7 @@ PROBES = (RIDGE, RIDGE_POSITION, MSE, KL)
 RIDGES = (RIDGE, RIDGE_POSITION)
 """They share the solving: what it took is told of the one that was solved first."""
 STAGES, BLOCKS, SIZES = SETS = "all", "all blocks", "two sizes"
+_BLOCKS = ("stem", *(f"layer{s}.{b}" for s, n in ((1, 3), (2, 4), (3, 6), (4, 3)) for b in range(n)))
 STAGE_NAMES = ("stem", "layer1", "layer2", "layer3", "layer4")
 
 
@@ -55,11 +57,17 @@ def gains(cells: Sequence[Cell], over: str, probe: str) -> dict[str, float]:
     return {name: found[name] - score for name, score in base.items() if name in found}
 
 
+def span(values: dict[str, float], first: str, last: str) -> list[float]:
+    """Those from one layer to another, both included; the values are in order of depth."""
+    names = list(values)
+    return [values[name] for name in names[names.index(first) : names.index(last) + 1]]
+
+
 def agreement(a: Sequence[Cell], b: Sequence[Cell], probe: str = RIDGE) -> float:
-    """Pearson's correlation of two profiles of CC over the layers that both have."""
+    """Spearman's correlation of two profiles of CC over the layers that both have."""
     one, other = ({str(cell["layers"]): float(cell[CC]) for cell in single(cells, probe)} for cells in (a, b))
     names = [name for name in one if name in other]
-    return float(np.corrcoef([one[name] for name in names], [other[name] for name in names])[0, 1])
+    return float(spearmanr([one[name] for name in names], [other[name] for name in names]).statistic)
 
 
 def median(cells: Iterable[Cell]) -> float:
@@ -101,6 +109,23 @@ def best_of_stages(cells: Sequence[Cell], probe: str = RIDGE) -> dict[str, Cell]
     """Each stage's best block."""
     found = {stage: of_stage(single(cells, probe), stage) for stage in STAGE_NAMES}
     return {stage: best(blocks) for stage, blocks in found.items() if blocks}
+
+
+def lacking(facts: Facts) -> Iterator[str]:
+    """The cells that the page cannot do without and that these facts have not."""
+    for run in ("eye", "mouse", "salicon"):
+        network = trained(facts["cells"][run])
+        wanted = [(layers, probe) for layers in (*_BLOCKS, *SETS) for probe in PROBES]
+        yield from (f"{run}: {l} · {p}" for l, p in wanted if find(network, layers=l, probe=p) is None)
+        for probe in ("centre", "observers"):
+            if find(facts["cells"][run], probe=probe) is None:
+                yield f"{run}: {probe}"
+    for run in ("eye", "salicon"):
+        chance = untrained(facts["cells"][run])
+        controls = [(layers, RIDGE) for layers in (*_BLOCKS, *SETS)]
+        yield from (f"{run}, random: {l} · {p}" for l, p in controls if find(chance, layers=l, probe=p) is None)
+        if not filters(facts["cells"][run]):
+            yield f"{run}: pixels · {RIDGE}"
 
 
 def planned(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Cell]]:

@@ -44,9 +44,15 @@ def gather(runs: Mapping[str, Study], earlier: Facts | None = None) -> Facts:
 
 
 def check_complete(facts: Facts, results: Path) -> None:
-    """Raises ResultsError where nothing is known of some run."""
+    """Raises ResultsError where nothing is known of some run, or a part of it only."""
     if missing := [f"{RECIPE}-{name}" for name in names() if name not in facts["runs"]]:
         raise ResultsError(f"{results}: no {', '.join(missing)}; first: salprobe run {RECIPE} --out {results}")
+    for name, run in facts["runs"].items():
+        if run["unfinished"]:
+            raise ResultsError(
+                f"{RECIPE}-{name} has {run['unfinished']} cells that did not finish; salprobe run {RECIPE}:{name} "
+                "tries them again"
+            )
 
 
 def names() -> list[str]:

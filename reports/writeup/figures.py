@@ -29,6 +29,7 @@ from reports.writeup.choices import (
 )
 
 LOOKS = {RIDGE: (LINES[0], MARKERS[0]), RIDGE_POSITION: (LINES[5], MARKERS[4]), KL: (LINES[2], MARKERS[2])}
+TICKS = {STAGES: "five stages"}
 PANELS = ("eye", "mouse", "salicon")
 
 
@@ -46,6 +47,8 @@ def layers(facts: Facts) -> Drawn:
         _curves(axis, facts["cells"][run])
         axis.set_title(facts["runs"][run]["dataset"])
     axes[0].set_ylabel("CC, mean over held-out images")
+    for axis in axes:
+        axis.set_xlabel("block, shallow to deep | together")
     handles = [key(probe, *LOOKS[probe], "-") for probe in (RIDGE, RIDGE_POSITION, KL)]
     handles.append(key("ridge, random weights", UNTRAINED, "D", "--", hollow=True))
     legend_below(figure, handles, 4)
@@ -82,7 +85,9 @@ def _curves(axis: Axes, cells: Sequence[Cell]) -> None:
             at, up, side = (0.76, -9, "right") if name == "fixed filters" else (0.06, 3, "left")
             axis.annotate(name, (at, cell[CC]), xytext=(0, up), ha=side, color=colour, **place)
     axis.axvline(last + 0.75, color=FLOOR, linewidth=0.7)
-    axis.set_xticks(list(places.values()), [name.removeprefix("layer") for name in places], rotation=90, fontsize=7)
+    axis.set_xticks(
+        list(places.values()), [TICKS.get(name, name.removeprefix("layer")) for name in places], rotation=90, fontsize=7
+    )
     axis.grid(visible=False, axis="x")
 
 

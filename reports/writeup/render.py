@@ -8,6 +8,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from harness.errors import ResultsError
+from harness.paired import EXACT
+from harness.statistics import RESAMPLES
 from reports._board import has_network, percent, score, score_with_interval
 from reports._pairs import difference, p_value
 from reports.study import is_pixels
@@ -20,6 +22,8 @@ TOGETHER = {
     choices.BLOCKS: "all 17 blocks",
     choices.SIZES: "seven layers at two image sizes",
 }
+FLOOR = round(1 / (1 + RESAMPLES), 6)
+"""The smallest p-value that RESAMPLES sign flips can tell, as facts.json rounds it."""
 HEAD = (
     "| weights | layers | probe | eye: CC [95 %] | range % | AUC | NSS | mouse: CC |",
     "| --- | --- | --- | --- | ---: | ---: | ---: | ---: |",
@@ -31,7 +35,9 @@ class ClaimError(ResultsError):
 
 
 def render(facts: Facts) -> str:
-    """The page; raises ClaimError naming the sentence that is not true of these facts."""
+    """The page; raises ClaimError naming a sentence that these facts do not bear out, ResultsError for missing cells."""
+    if missing := list(choices.lacking(facts)):
+        raise ResultsError(f"the write-up speaks of cells that the results lack: {'; '.join(missing)}")
     environment = Environment(
         loader=PackageLoader("reports"),
         autoescape=select_autoescape(),  # of HTML alone: this is Markdown, of numbers and names of our own
@@ -88,8 +94,10 @@ def score_or_dash(cell: Cell | None, metric: str = CC) -> str:
 
 
 def signed(test: dict[str, Any]) -> str:
-    """ "+0.021 [0.014, 0.028], p = 0.004"."""
-    return f"{difference(test)}, p {p_value(test['p_holm'])}"
+    """ "+0.021 [0.014, 0.028], p = 0.004"; "p ≤ 0.004" where no flip of so many was as extreme."""
+    least = test["images"] > EXACT and test["p_value"] <= FLOOR
+    p = p_value(test["p_holm"])
+    return f"{difference(test)}, p {p.replace('=', '≤') if least else p}"
 
 
 def test(facts: Facts, run: str, a: Cell, b: Cell) -> dict[str, Any]:

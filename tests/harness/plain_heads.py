@@ -107,21 +107,23 @@ def plain_training(head: LinearHead | MapHead, training: Training, images: Seque
     optimiser = kind(learnt, lr=1.0, weight_decay=training.weight_decay)
     steps = math.ceil(n_images / training.images_per_step)
     for epoch in range(training.epochs):
+        seen: list[float] = []
         for step in range(steps):
             for parameter in learnt:
                 parameter.grad = torch.zeros_like(parameter)
-            total = 0.0
+            losses = []
             for index, one in enumerate(images):
                 if one.turns[0] // training.images_per_step != step:
                     continue
                 loss = one_loss(head, training, {n: x[index] for n, x in inputs.items()}, result, one)
                 (loss / training.images_per_step).backward()
-                total += loss.item() / training.images_per_step
+                losses.append(loss.item())
             progress = (epoch * steps + step) / (steps * training.epochs)
             optimiser.param_groups[0]["lr"] = training.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
             optimiser.step()
-            result.step_loss.append(total)
-        result.epoch_loss.append(sum(result.step_loss[-steps:]) * training.images_per_step / len(images))
+            seen += losses
+            result.step_loss.append(sum(losses) / max(len(losses), 1))
+        result.epoch_loss.append(sum(seen) / len(images))
     return result
 
 

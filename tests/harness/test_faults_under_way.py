@@ -102,6 +102,8 @@ def test_an_image_that_is_deleted_under_way_may_be_left_out(
     cells = read_cells(tmp_path / "stopped").set_index("probe")
     assert cells.n_images.to_dict() == {"uniform": 4, "ridge": 3, "careless": 3}
     assert set(cells.status) == {"finished"}
+    assert "1 image of the test split left out: 10: " in cells.warnings["ridge"]
+    assert "No such file or directory" in cells.warnings["careless"]
 
 
 def test_a_device_without_room_for_one_image(

@@ -17,6 +17,9 @@ ROWS: list[dict[Any, Any]] = [
         ("bbbb3", "resnet50", "caffe", "layer2+layer3", "ridge", "finished"),
         ("cccc4", "resnet50", "caffe", "layer4", "sgd-kl", "failed"),
         ("dddd5", "none", "none", "none", "centre", "finished"),
+        ("eeee6", "resnet50", "caffe", "layer1", "ridge", "finished"),
+        ("ffff7", "resnet50", "random(seed=0)", "layer1", "ridge", "finished"),
+        ("gggg8", "resnet50", "random(seed=0)", "layer1", "pls", "finished"),
     )
 ]
 
@@ -32,6 +35,8 @@ ROWS: list[dict[Any, Any]] = [
         ("pooled", "abcd2"),
         ("layer2", "bbbb3"),
         ("centre", "dddd5"),
+        ("layer1 ridge", "eeee6"),
+        ("random layer1 ridge", "ffff7"),
     ],
 )
 def test_a_cell_by_key_or_label(wanted: str, key: str) -> None:
@@ -43,7 +48,8 @@ def test_a_cell_by_key_or_label(wanted: str, key: str) -> None:
     [
         ("abcd", r"2 cells match 'abcd'.*\n  abcd1  resnet50/caffe · layer3 · ridge\n  abcd2 "),
         ("layer3", "2 cells match"),
-        ("ridge", "2 cells match"),
+        ("ridge", "4 cells match"),
+        ("layer1", "3 cells match"),
         ("nothing", r"no cell matches 'nothing'(.|\n)*dddd5  centre"),
         ("", "no cell matches"),
         ("sgd", "sgd-kl was failed: boom"),

@@ -17,8 +17,8 @@ from harness.results import read_cells, read_per_image
 from harness.run import run
 from reports.study import read_studies
 from reports.writeup import __main__ as command
-from reports.writeup.choices import Facts, best, cost, find, gains, planned, single, trained, untrained
-from reports.writeup.facts import gather, read_runs
+from reports.writeup.choices import Facts, best, cost, find, gains, planned, single, span, trained, untrained
+from reports.writeup.facts import check_complete, gather, read_runs
 from reports.writeup.figures import learning_curve
 from reports.writeup.render import ClaimError, claim, number, render, signed
 
@@ -124,5 +124,36 @@ def test_choices_on_the_published_facts(published: Facts) -> None:
 
 def test_numbers_as_people_read_them() -> None:
     assert (number(1234.5, 0), number(-0.0042), number(0.95, 2)) == ("1,234", "−0.004", "0.95")
-    test = {"difference": -0.0214, "low": -0.03, "high": -0.01, "p_holm": 0.0123}
+    test = {"difference": -0.0214, "low": -0.03, "high": -0.01, "p_value": 0.004, "p_holm": 0.0123, "images": 200}
     assert signed(test) == "−0.021 [−0.030, −0.010], p = 0.012"
+    least = {**test, "p_value": 0.0001, "p_holm": 0.0025}  # none of 10,000 flips was as extreme
+    assert signed(least) == "−0.021 [−0.030, −0.010], p ≤ 0.003"
+    assert signed({**least, "images": 10}).endswith("p = 0.003")  # all flips were tried
+
+
+def test_missing_cells_are_named_and_nothing_is_written(published: Facts, tmp_path: Path) -> None:
+    fewer = copy.deepcopy(published)
+    eye = fewer["cells"]["eye"]
+    fewer["cells"]["eye"] = [
+        cell
+        for cell in eye
+        if cell["probe"] != "observers" and (cell["layers"], cell["probe"]) != ("layer2.1", "sgd-kl")
+    ]
+    with pytest.raises(ResultsError, match=r"lack: eye: layer2\.1 · sgd-kl; eye: observers$"):
+        command.write(fewer, tmp_path)
+    fewer["cells"]["eye"] = [cell for cell in eye if cell["backbone"] != "pixels" and cell["weights"] != "random"]
+    with pytest.raises(ResultsError, match=r"lack: eye, random: stem · ridge; .*; eye: pixels · ridge$"):
+        command.write(fewer, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_with_unfinished_cells_is_refused(published: Facts, tmp_path: Path) -> None:
+    check_complete(published, tmp_path)
+    partly = copy.deepcopy(published)
+    partly["runs"]["mouse"]["unfinished"] = 2
+    with pytest.raises(ResultsError, match="study-mouse has 2 cells that did not finish; salprobe run study:mouse"):
+        check_complete(partly, tmp_path)
+
+
+def test_a_span_of_layers() -> None:
+    assert span({"stem": 1.0, "layer1.0": 2.0, "layer1.1": 3.0}, "layer1.0", "layer1.1") == [2.0, 3.0]
