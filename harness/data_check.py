@@ -8,9 +8,9 @@ from pathlib import Path
 
 import yaml
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from harness.data._gaze_source import ANNOTATIONS
 from harness.data._survey import KNOWN_FILES, KNOWN_IMAGES, KNOWN_POINTS, Gaze, Survey, survey
 from harness.errors import DataError
 from harness.paths import expanded
@@ -23,7 +23,7 @@ SHOWN = 10
 
 
 def check(root: Path, *, images: bool = False) -> int:
-    """Print what is below `root`; the exit code is DataError's where a file cannot be read."""
+    """Print what is below `root`; the exit code is DataError's where a run could not use it."""
     console = Console()
 
     def say(line: str) -> None:
@@ -32,9 +32,7 @@ def check(root: Path, *, images: bool = False) -> int:
     found = survey(expanded(root).absolute(), progress_for(console), images=images)
     for line in _images(found, opened=images):
         say(line)
-    if found.gaze:
-        console.print(_table(found.gaze))
-    for line in (*_remarks(found), *_maps(found)):
+    for line in (*map(_counts, found.gaze), *_remarks(found), *_maps(found)):
         say(line)
     for line in found.unreadable[:SHOWN]:
         console.print(Text.assemble(("unreadable ", "red"), shown(line)), soft_wrap=True)
@@ -42,7 +40,17 @@ def check(root: Path, *, images: bool = False) -> int:
         console.print(f"[red]and {len(found.unreadable) - SHOWN} more[/]", highlight=False)
     for line in _recipe(found):
         say(line)
-    return DataError.exit_code if found.unreadable else OK
+    return OK if _usable(found) else DataError.exit_code
+
+
+def _usable(found: Survey) -> bool:
+    """Whether a run could begin: images, gaze for them, nothing lost, nothing unreadable."""
+    return bool(found.images and (found.gaze or _other_files(found))) and not (found.missing or found.unreadable)
+
+
+def _other_files(found: Survey) -> list[Path]:
+    """Annotation files, perhaps, under other names than SALICON's."""
+    return [file for folder in ("", "annotations") for file in sorted((found.root / folder).glob("*.json"))]
 
 
 def _images(found: Survey, *, opened: bool) -> Iterator[str]:
@@ -57,14 +65,19 @@ def _images(found: Survey, *, opened: bool) -> Iterator[str]:
         yield "image files were counted, not opened: --images checks each"
     if not found.gaze:
         yield "no gaze: neither fixations_train2014.json or fixations_val2014.json nor fixations/train/*.mat"
-        files = [file for folder in ("", "annotations") for file in sorted((found.root / folder).glob("*.json"))]
-        if files:
+        if files := _other_files(found):
             names = ", ".join(file.name for file in files[:SHOWN])
             yield f"other annotation files are named in the recipe (dataset.train=FILE, dataset.test=FILE): {names}"
 
 
 def _remarks(found: Survey) -> Iterator[str]:
-    """What the table has no column for."""
+    """What the counts do not say."""
+    splits = {part.split for part in found.gaze}
+    for split in sorted({*ANNOTATIONS} - splits if splits else ()):
+        yield (
+            f"no {split} gaze: {ANNOTATIONS[split]} is not there; a run needs both splits, or dataset.split to hold "
+            "out images of the other"
+        )
     for part in found.gaze:
         if part.without:
             yield f"{part.source} ({part.points}): {part.without:,} images without any usable point"
@@ -84,32 +97,18 @@ def _maps(found: Survey) -> Iterator[str]:
         yield f"released maps ({split}): {own}; {best}"
 
 
-def _table(gaze: list[Gaze]) -> Table:
-    table = Table("split", "gaze", "kind", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.columns[1].overflow = "fold"
-    for name in ("images", "of", "observers", "points", "outside", "times", "total of"):
-        table.add_column(name, justify="right")
-    for part in gaze:
-        table.add_row(
-            part.split,
-            part.source,
-            part.points,
-            f"{part.images:,}",
-            f"{KNOWN_IMAGES[part.split]:,}",
-            f"{part.observers:,}",
-            f"{part.count:,}",
-            f"{part.outside:,}",
-            "yes" if part.timed else "no",
-            _edition(part),
-        )
-    return table
+def _counts(part: Gaze) -> str:
+    """One source of one split in a line: a table of it would not fit on a terminal."""
+    shares = f"{part.images:,} of {KNOWN_IMAGES[part.split]:,} images, {part.observers:,} observers"
+    points = f"{part.count:,} points, {part.outside:,} outside, {'with' if part.timed else 'without'} times"
+    return f"{part.split} ({part.points}): {part.source}: {shares}, {points}; {_edition(part)}"
 
 
 def _edition(part: Gaze) -> str:
     if part.edition is not None:
-        return f"edition {part.edition}"
+        return f"the total of edition {part.edition}"
     nearest, total = _nearest(part)
-    return f"none ({part.count / total:.1%} of the {total:,} of {nearest})"
+    return f"the total of no edition ({part.count / total:.1%} of the {total:,} of {nearest})"
 
 
 def _nearest(part: Gaze) -> tuple[str, int]:

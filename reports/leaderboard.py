@@ -122,7 +122,7 @@ def _provenance(name: str, board: Board) -> Iterator[str]:
     yield ""
     yield "Made from " + "; ".join(f"{name}: {value}" for name, value in facts(board).items()) + "."
     if (board.folder / RECIPE).is_file():
-        yield from ("", f"Again: `salprobe run {name}/{RECIPE}`")
+        yield from ("", f"Again: `salprobe run results/{name}/{RECIPE}`")
 
 
 def _list(heading: str, items: Sequence[tuple[str, str]]) -> Iterator[str]:

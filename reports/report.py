@@ -61,7 +61,7 @@ def _facts(study: Study, pictures: Gallery) -> Facts:
         [(label(row), row["status"], row["error"] or "no reason given") for row in board.others],
         board.warnings,
         list(_provenance(study)),
-        f"salprobe run {study.name}/{RECIPE}; salprobe report results/{board.recipe}",
+        f"salprobe run results/{study.name}/{RECIPE}; salprobe report results/{study.name}",
         _yaml(study),
         pictures,
     )

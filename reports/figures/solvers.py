@@ -124,9 +124,8 @@ def _scatter(axis: Axes, study: Study, loss: str, match: Match) -> None:
     axis.plot(ends, ends, color=FAINT, linewidth=1)
     better = sum((b > a) == study.higher_is_better for a, b in zip(x, y, strict=True) if a != b)
     words = f"{difference(match.test)}\n{p_in_words(match.test)}\n{loss} better on {better} of {len(x)} images"
-    axis.annotate(words, (0.98, 0.03), xycoords="axes fraction", ha="right", fontsize=8)
     axis.set_aspect("equal", adjustable="datalim")
-    axis.set_xlabel(f"{study.by.upper()} of an image, ridge")
+    axis.set_xlabel(f"{study.by.upper()} of an image, ridge\n\n{words}")
     axis.set_ylabel(f"{study.by.upper()} of it, {loss}")
     titled(axis, f"{match.sgd['weights']} · {match.sgd['layers']}, each image")
 

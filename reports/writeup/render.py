@@ -35,7 +35,7 @@ class ClaimError(ResultsError):
 
 
 def render(facts: Facts) -> str:
-    """The page; raises ClaimError naming a sentence that these facts do not bear out, ResultsError for missing cells."""
+    """The page; raises ClaimError naming a sentence the facts do not bear out, ResultsError for missing cells."""
     if missing := list(choices.lacking(facts)):
         raise ResultsError(f"the write-up speaks of cells that the results lack: {'; '.join(missing)}")
     environment = Environment(

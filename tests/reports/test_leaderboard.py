@@ -83,7 +83,7 @@ def test_the_page_says_what_made_it_and_how_to_make_it_again(osie: Path, tmp_pat
         "weights: resnet50/caffe",
         "versions: torch 2.5.0",
         "commit: " + "c" * 12 + " with local changes",
-        "`salprobe run osie/recipe.yaml`",
+        "`salprobe run results/osie/recipe.yaml`",
     ):
         assert fact in text
 

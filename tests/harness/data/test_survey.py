@@ -60,7 +60,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_an_empty_folder_says_what_was_looked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert check(tmp_path) == 0
+    assert check(tmp_path) == DataError.exit_code
     said = capsys.readouterr().out
     assert "looked in images/" in said
     assert "no gaze" in said
@@ -88,6 +88,17 @@ def test_what_a_run_would_stumble_over_is_said(tmp_path: Path, capsys: pytest.Ca
     assert [(g.points, g.timed) for g in survey(tmp_path, Silent()).gaze] == [
         ("fixations", False), ("mouse", True), ("mouse", False),
     ]  # fmt: skip
+
+
+def test_what_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A split without gaze can be mended by `split:`; an image that is listed and lost cannot."""
+    write_root(tmp_path, two_images())
+    assert check(tmp_path) == 0
+    said = capsys.readouterr().out
+    assert "train (mouse): annotations/fixations_train2014.json: 2 of 10,000 images, 4 observers, 5 points, 0" in said
+    assert "no test gaze: fixations_val2014.json is not there; a run needs both splits, or dataset.split" in said
+    (tmp_path / "images" / "3.jpg").unlink()
+    assert check(tmp_path) == DataError.exit_code
 
 
 def test_the_recipe_lines_are_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
