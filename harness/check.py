@@ -30,7 +30,7 @@ def check(
 ) -> int:
     """Print every check of a plugin; the exit code: 2 if one failed."""
     load_plugins(plugins)
-    kind = _kind_of(name, kind)
+    kind = _kind_of(name, kind, plugins)
     given: dict[str, Any] = {}
     for parameter in parameters:
         override_key(given, parameter)
@@ -43,7 +43,7 @@ def check(
     return ContractError.exit_code if any(found.status == "failed" for found in checks) else 0
 
 
-def _kind_of(name: str, kind: str | None) -> str:
+def _kind_of(name: str, kind: str | None, plugins: Sequence[Path]) -> str:
     """The kind of which there is one of that name; raises UnknownNameError, RecipeError where it is not clear."""
     if kind is not None and kind not in EXAMINE:
         raise UnknownNameError(f"--kind {kind}: choose one of {', '.join(EXAMINE)}")
@@ -52,7 +52,8 @@ def _kind_of(name: str, kind: str | None) -> str:
         raise RecipeError(f"{name} is a {' and a '.join(found)}: say which with --kind")
     if not found:
         known = [known for one in EXAMINE if kind in (None, one) for known in registry_of(f"{one}s").names()]
-        raise UnknownNameError(registry_of(f"{kind or 'probe'}s").unknown(name, known))
+        where = "; one in a file of your own needs --plugin FILE.py" if not plugins else ""
+        raise UnknownNameError(registry_of(f"{kind or 'probe'}s").unknown(name, known) + where)
     return found[0]
 
 

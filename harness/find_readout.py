@@ -70,6 +70,8 @@ def _unchosen(folder: Path, cell: str | None) -> tuple[Path, None]:
 
 def _below(folder: Path) -> Path:
     """The one cell somewhere in a folder, such as an MLflow model's."""
+    if runs := sorted(path.parent for path in folder.glob(f"*/{CELLS}")):
+        raise ResultsError(f"{folder} holds the results of several runs; name one of {', '.join(map(str, runs))}")
     found = sorted(path.parent for path in folder.rglob(FILES[0]) if is_cell(path.parent))
     if len(found) == 1:
         return found[0]

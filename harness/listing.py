@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import types
+import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -74,10 +76,37 @@ def _parameters(console: Console, name: str, plugin: type) -> None:
         for what, words in source.stated.items():
             console.print(f"  {what}: {words}", highlight=False, markup=False)
     table = Table("parameter", "type", "default", box=None, pad_edge=False, padding=(0, 2))
+    hints = _hints(plugin)
     for field in dataclasses.fields(plugin):
-        table.add_row(f"  {field.name}", escape(str(field.type)), escape(_default(field)))
+        words = _type_words(hints[field.name]) if field.name in hints else str(field.type)
+        table.add_row(f"  {field.name}", escape(words), escape(_default(field)))
     if table.row_count:
         console.print(table)
+
+
+def _hints(kind: type) -> dict[str, Any]:
+    """A class' types; nothing where some of them are for type checkers only."""
+    try:
+        return typing.get_type_hints(kind)
+    except (NameError, TypeError):
+        return {}
+
+
+def _type_words(hint: Any) -> str:
+    """What may be written: the names of a choice, the keys of a mapping; aliases are resolved."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return " | ".join(str(part) for part in parts)
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(dict.fromkeys(map(_type_words, parts)))
+    if origin is typing.Annotated:
+        return _type_words(parts[0])
+    if isinstance(hint, type) and origin is None:
+        if dataclasses.is_dataclass(hint) or hasattr(hint, "model_fields"):
+            hints = {name: inner for name, inner in _hints(hint).items() if typing.get_origin(inner) != typing.ClassVar}
+            return "{" + ", ".join(f"{name}: {_type_words(inner)}" for name, inner in hints.items()) + "}"
+        return "None" if hint is type(None) else hint.__name__
+    return str(hint).replace("typing.", "")
 
 
 def _default(field: dataclasses.Field[Any]) -> str:

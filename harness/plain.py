@@ -90,7 +90,7 @@ class PlainTrainer(Trainer):
         weights, bias = as_weights(fitted, self.sample.channels)
         parts = torch.split(torch.from_numpy(weights).float(), [layer.channels for layer in self.context.layers])
         info: dict[str, Any] = {"positions": len(drawn.target), "images": len(np.unique(drawn.groups))}
-        said = {f"{w.category.__name__}: {str(w.message).splitlines()[0]}": w.category.__name__ for w in caught}
+        said = {f"{w.category.__name__}: {_first_words(w.message)}": w.category.__name__ for w in caught}
         info |= {"warnings": list(said)} if said else {}
         if "ConvergenceWarning" in said.values():  # scikit-learn's, which need not be there
             info["flags"] = [UNCONVERGED]
@@ -99,6 +99,11 @@ class PlainTrainer(Trainer):
             bias,
             info=info,
         )
+
+
+def _first_words(message: Warning | str) -> str:
+    """The first paragraph, on one line."""
+    return " ".join(str(message).partition("\n\n")[0].split())
 
 
 def as_weights(fitted: Any, channels: int) -> tuple[NDArray[np.float64], float]:

@@ -264,7 +264,8 @@ def _find(name_or_path: str) -> tuple[Any, str]:
 
 
 def _is_union_branch(part: object) -> bool:
-    return isinstance(part, str) and ("[" in part or part in ("str", "int", "float", "function-before"))
+    names = ("str", "int", "float", "function-before", "constrained-int", Limits.__name__)
+    return isinstance(part, str) and ("[" in part or part in names)
 
 
 def _short(value: object) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.listing import show
+
 TINY = """
 name: tiny
 dataset: {reader: demo, train: 6, test: 3, height: 96, width: 128}
@@ -80,6 +82,8 @@ def test_dry_run_prints_the_plan_and_runs_nothing(recipe: str, tmp_path: Path) -
         (["check", "rigde"], 2, "did you mean ridge"),
         (["check", "cc", "--set", "x=1"], 2, "a metric has no parameters"),
         (["list", "probes", "--plugin", "nowhere.py"], 2, "nowhere.py cannot be read"),
+        (["check", "nosuch"], 2, "one in a file of your own needs --plugin FILE.py"),
+        (["run", "quickstart", "--limit", "0", "--dry-run"], 2, "limit: Input should be greater than 0, got 0"),
         (["list", "gadgets"], 2, "probes, backbones, datasets, metrics, recipes"),
         (["report", "nowhere"], 7, "nowhere"),
     ],
@@ -98,6 +102,15 @@ def test_list(kind: str) -> None:
         done = salprobe("list", kind, *verbose)
         assert done.returncode == 0, done.stderr
         assert known[kind] in done.stdout
+
+
+def test_list_says_what_a_parameter_may_be(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    show("probes", True)
+    show("datasets", True)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "method split-half | leave-one-out | spearman-brown" in said
+    assert "{test: float | int, seed: int, file: str | None, folds: int | None, fold: int} | None" in said
 
 
 def test_doctor(tmp_path: Path) -> None:

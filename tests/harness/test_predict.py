@@ -231,6 +231,11 @@ def test_a_store_that_is_not_there_is_not_made(tmp_path: Path, monkeypatch: pyte
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_of_several_runs_is_told_from_one(finished: Path) -> None:
+    with pytest.raises(ResultsError, match=f"results of several runs; name one of {finished}"):
+        find_cell(str(finished.parent), None, finished, finished)
+
+
 def test_without_a_readout_it_is_the_best_linear_one(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="salprobe run linear --set dataset"):
         best_linear(tmp_path)
