@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 import torch
 from torch import Tensor
 
-from harness._plugin import Registering, registering, subclass_check
+from harness._plugin import Registering, default_of, registering, subclass_check
 from harness.errors import PluginError
 from harness.registry import Registry
 from harness.types import LayerSpec, Size
@@ -70,8 +70,13 @@ class Backbone(ABC):
 
     @property
     def label(self) -> str:
-        """The name in tables, e.g. "resnet50" (a family such as timm overrides it with the model's name)."""
-        return self.name
+        """The name in tables, part of every cell's key: by default with the parameters that are not at their defaults.
+
+        `weights` and `seed` are told apart by the weights' digest. A family such as timm gives the model's name.
+        """
+        own = [f for f in fields(self) if f.name not in ("weights", "seed")]  # type: ignore[arg-type]
+        changed = [f"{f.name}={getattr(self, f.name)}" for f in own if getattr(self, f.name) != default_of(f)]
+        return self.name + (f"[{','.join(changed)}]" if changed else "")
 
     @abstractmethod
     def available_layers(self) -> tuple[LayerSpec, ...]:

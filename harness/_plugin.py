@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Protocol, TypeVar, overload
 
 from harness.registry import Registry
@@ -45,6 +45,11 @@ def added(default: T) -> T:
     the cell's key, so that finished results keep theirs."""
     made: T = field(default=default, metadata={"added": True})
     return made
+
+
+def default_of(parameter: Field[Any]) -> Any:
+    """A parameter's default; MISSING where it has none."""
+    return parameter.default if parameter.default_factory is MISSING else parameter.default_factory()
 
 
 def as_entry(plugin: Any) -> dict[str, Any]:

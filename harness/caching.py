@@ -13,6 +13,8 @@ from harness.paths import cache_folder, expanded
 from harness.units import GIB, gib
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
 
     from harness._backbone import LoadedBackbone
@@ -86,9 +88,13 @@ def open_cache(
     train: Dataset,
     settings: StreamSettings,
     loaded: LoadedBackbone,
+    made_by: Sequence[object],
 ) -> FeatureCache | None:
-    """The cache that was planned, or the kept one of an earlier run, complete at once."""
-    facts = cache_facts(cache, layers, train, settings, loaded)
+    """The cache that was planned, or the kept one of an earlier run, complete at once.
+
+    `made_by`: what makes two networks of the same weights different, JSON-able.
+    """
+    facts = cache_facts(cache, layers, train, settings, loaded, made_by)
     if cache.keep and (kept := FeatureCache.reopen(_folder(cache), facts)):
         return kept
     if plan.placement is None:
@@ -99,10 +105,16 @@ def open_cache(
 
 
 def cache_facts(
-    cache: Cache, layers: tuple[LayerSpec, ...], train: Dataset, settings: StreamSettings, loaded: LoadedBackbone
+    cache: Cache,
+    layers: tuple[LayerSpec, ...],
+    train: Dataset,
+    settings: StreamSettings,
+    loaded: LoadedBackbone,
+    made_by: Sequence[object],
 ) -> dict[str, Any]:
     """Everything that can change a kept feature, and whose share of the images it is."""
     return {
+        "made_by": list(made_by),
         "weights": loaded.weights.sha256,
         "preprocessing": dataclasses.asdict(loaded.preprocessing),
         "network": type(loaded).__qualname__,

@@ -141,8 +141,10 @@ def _each_on_one_core(threads: ThreadPoolExecutor | None, tasks: Sequence[Callab
 
 
 def stimulus_maps(maps: Tensor, batch: Batch) -> Float[Tensor, "b h w"]:
-    """A readout's maps at the stimulus' own resolution, float32."""
-    return resize(maps.float(), batch.size)
+    """A readout's maps at the stimulus' own resolution, float32; a constant map stays one, whatever rounding does."""
+    maps = maps.float()
+    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    return torch.where(low == high, low, resize(maps, batch.size))
 
 
 @dataclass

@@ -61,9 +61,9 @@ class Pool:
         images = self.n_images - leave_out
         pooled = self._blurred(batch.size, batch.sigma, grid)
         if leave_out:
-            if grid == batch.size:
+            if grid == batch.size and batch.released is None:
                 own = batch.density.values
-            else:
+            else:  # a released map is on a scale of its own: what the pool has of the image are its points
                 own = blur_to_grid(batch.fixations.values.float(), batch.sigma, grid)
             pooled = (pooled - own).clamp(min=0)
         pooled = pooled + _uniform(images, batch.size)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 SCORING_VERSION = 2
 """Raised when the road from features to numbers changes: resizing, fitting, scoring conventions."""
 
+RELEASED = "released, the prior of points"
+"""Of which density: a key of its own since the prior no longer has the released map taken out of it."""
+
 
 def identity(
     cell: Cell,
@@ -49,8 +52,9 @@ def identity(
         "precision": None if loaded is None else recipe.precision,
         "training_features": None if loaded is None else recipe.cache.precision,
         "folds": recipe.folds,
-        "density": "released" if test.maps else {"sigma_at_480": SIGMA_AT_480, "truncate": TRUNCATE},
+        "density": RELEASED if test.maps else {"sigma_at_480": SIGMA_AT_480, "truncate": TRUNCATE},
         "probe": as_entry(cell.probe),
+        **({"probe_revision": cell.probe.revision} if cell.probe.revision > 1 else {}),
         "seed": cell.seed,
         "metrics": {metric.name: metric.version for metric in metrics},
         **({"plugins": dict(cell.plugins)} if cell.plugins else {}),

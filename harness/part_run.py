@@ -149,10 +149,17 @@ class PartRun:
         layers, train, test = self.group.layers, self.whole.train, self.whole.test
         peak = estimate(self.group, self.recipe, train, test, self.settings, self.whole.device)
         self.progress.say(f"memory: about {gib(peak.total)} at the peak, {peak.cache}")
-        cache = open_cache(self.recipe.cache, peak.cache, layers, train, self.settings, self.loaded)
+        cache = open_cache(self.recipe.cache, peak.cache, layers, train, self.settings, self.loaded, self._made_by())
         if cache is not None and cache.complete:
             self.progress.say("training features: from the kept cache of an earlier run")
         return cache
+
+    def _made_by(self) -> list[object]:
+        """The backbone with its parameters, and the plugin files behind it."""
+        assert self.group.backbone is not None
+        entry = as_entry(self.group.backbone)
+        files = {file for cell in self.group.cells for file in cell.plugins}
+        return [self.group.backbone.label, entry, sorted(map(list, files))]
 
     def _ended(self, student: Student, scores: Scores | None) -> CellResult:
         """A cell's result with its files written; phases of the shared passes are the same for the whole part."""

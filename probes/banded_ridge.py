@@ -68,7 +68,7 @@ def search_info(found: GroupsCrossValidated, names: list[str]) -> dict[str, Any]
     best, grid = found.best, found.common.alphas
     low, high = min(grid), max(grid)
     chosen = dict(zip(names, best.alphas, strict=True))
-    edges = [name for name, alpha in chosen.items() if not low * (1 + NEAR) < alpha < high / (1 + NEAR)]
+    edges = [name for name, alpha in chosen.items() if low < high and not low * (1 + NEAR) < alpha < high / (1 + NEAR)]
     info: dict[str, Any] = {
         "layer_alphas": chosen,
         "layer_cv_error": best.cv_error,

@@ -22,6 +22,7 @@ class Observers(Probe):
     reads = "gaze"
     bound = "ceiling"
     peeks = True
+    revision = 2  # halves are scaled: their densities no longer depend on how many points there are
 
     method: Literal["split-half", "leave-one-out", "spearman-brown"] = added("split-half")
     """split-half: one half of an image's people predicts the other. leave-one-out: the others predict each person, the
@@ -46,7 +47,7 @@ class Observers(Probe):
         """Nothing is trained; the seed fixes the halves."""
         readouts = {"leave-one-out": LeaveOneOutReadout, "spearman-brown": SpearmanBrownReadout}
         kind = readouts.get(self.method, ObserversReadout)
-        return ObserversTrainer(kind(context.seed, scaled=context.crosses or self.method != "split-half"))
+        return ObserversTrainer(kind(context.seed))
 
 
 class ObserversTrainer(Trainer):
@@ -69,7 +70,7 @@ class ObserversReadout(Readout, kind="observers"):
     unscorable = "fewer than two observers"
     words = "half of the observers predict the other half, seeded per image"
 
-    def __init__(self, seed: int, *, scaled: bool = False) -> None:
+    def __init__(self, seed: int, *, scaled: bool = True) -> None:
         self.seed, self.scaled = seed, scaled
         self.info = {"split": self.words}
 
@@ -95,7 +96,7 @@ class ObserversReadout(Readout, kind="observers"):
             yield Round(images, self(images), self.scored_against(images))
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Only the seed, and whether maps are scaled."""
+        """Only the seed, and whether maps are scaled, as they always are now."""
         return {}, {"seed": self.seed, "scaled": self.scaled}
 
     @classmethod

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
 from reports.writeup.render import results_table
 
@@ -35,6 +36,19 @@ def test_how_far_linear_goes_is_the_published_leaderboard() -> None:
         assert share == f"{row.share_cc * 100:.0f}"
         assert (auc, sauc) == (f"{row.auc:.3f}", f"{row.sauc:.3f}")
         assert (nss, kld) == (f"{row.nss:.2f}", f"{row.kld:.2f}")
+
+
+def test_how_far_linear_goes_is_told_of_the_recipe_as_it_is() -> None:
+    """Published numbers and text are of the same layers and sizes as `salprobe run linear` reads."""
+    recipe = yaml.safe_load((ROOT / "experiments/linear.yaml").read_text(encoding="utf-8"))
+    ((name, layers),) = recipe["layers"][0].items()
+    rows = pd.read_csv(ROOT / "reports/published/linear/leaderboard.csv").query("backbone != 'none'")
+    scales = "+".join(f"{scale:g}" for scale in recipe["backbones"][0]["scales"])
+    assert set(rows.layers) == {name}
+    assert set(rows.backbone) == {f"resnet50@{scales}+mirror+stride{recipe['backbones'][0]['stride']}"}
+    numbers = {11: "eleven", 13: "thirteen", 3: "three", 4: "four"}
+    said = f"{numbers[len(layers)]} layers of ResNet-50 at {numbers[scales.count('+') + 1]} sizes of each image"
+    assert said in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_original_studys_table_is_the_published_leaderboard() -> None:

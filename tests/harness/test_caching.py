@@ -87,16 +87,20 @@ def test_whatever_changes_a_feature_changes_the_key() -> None:
     train = Demo(train=4, test=2, height=96, width=128).read("train")
     cpu = torch.device("cpu")
 
-    def key(layers: tuple[str, ...] = ("layer1",), seed: int = 0, data: Any = train, **changes: Any) -> str:
+    def key(
+        layers: tuple[str, ...] = ("layer1",), seed: int = 0, data: Any = train, made_by: Any = (), **changes: Any
+    ) -> str:
         recipe = parse_recipe({**RECIPE, **changes})
         loaded = ResNet50(weights="random", seed=seed).load(cpu)
         chosen = tuple(layer for layer in LAYERS if layer.name in layers)
-        return cache_key(**cache_facts(recipe.cache, chosen, data, stream_settings(recipe, None, cpu), loaded))
+        settings = stream_settings(recipe, None, cpu)
+        return cache_key(**cache_facts(recipe.cache, chosen, data, settings, loaded, made_by))
 
     keys = [
         key(),
         key(layers=("layer1", "layer2")),
         key(seed=1),
+        key(made_by=["resnet50@1+mirror"]),
         key(data=train.take([0, 1, 2])),
         key(input={"scale": 0.5}),
         key(input={"size": [96, 128]}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,14 @@ def test_the_prior_leaves_the_image_itself_out() -> None:
         left_out, without = pool.log_prior(batch, leave_out=True), rest.log_prior(batch, leave_out=False)
         torch.testing.assert_close(left_out, without, rtol=1e-4, atol=1e-4)
         assert left_out.exp().sum().item() == 1 or abs(left_out.exp().sum().item() - 1) < 1e-5
+
+
+def test_a_released_map_is_not_taken_out_of_the_prior() -> None:
+    """It is on a scale of its own: the pool holds points."""
+    dataset = make_dataset(1, 6, SIZES[:1])
+    batch, pool = batch_of(dataset, 2), Pool(dataset, CPU)
+    released = replace(batch, released=255 * torch.rand(1, *batch.size))
+    torch.testing.assert_close(pool.log_prior(released, leave_out=True), pool.log_prior(batch, leave_out=True))
 
 
 def test_the_prior_is_the_blurred_pool_and_one_uniform_point_an_image() -> None:

@@ -28,6 +28,10 @@ def test_penalties_at_the_edge_are_told() -> None:
     assert any("edge of its range" in warning for warning in readout.info["warnings"])
 
 
+def test_a_grid_of_one_penalty_has_no_edge() -> None:
+    assert "warnings" not in taught(BandedRidge(alphas=(1.0,)), stream()).info
+
+
 def test_one_layer_is_skipped_unless_position_terms_are_a_second() -> None:
     assert "this is ridge" in str(BandedRidge().skip(LAYERS[:1]))
     assert BandedRidge(position=True).skip(LAYERS[:1]) is None
