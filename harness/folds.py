@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from harness.metrics import Metric
 
 PLACE = "dataset.split.fold"
+Name = tuple[str, str | None]
+"""A cell's label, and the digest of its weights: untrained ones of several seeds are called the same."""
 
 
 @dataclass
@@ -34,8 +36,8 @@ class Fold:
 
     number: int
     record: RunRecord | None = None
-    results: dict[str, CellResult] = field(default_factory=dict)
-    """By what people call them; of several alike the one that was run."""
+    results: dict[Name, CellResult] = field(default_factory=dict)
+    """By what is the same in every fold; of several alike the one that was run."""
 
     def started(self, run: RunRecord) -> None:
         """Keep what all of its cells share."""
@@ -43,12 +45,18 @@ class Fold:
 
     def cell_ended(self, result: CellResult) -> None:
         """Keep it."""
-        known = self.results.get(result.label)
+        name = _name(result)
+        known = self.results.get(name)
         if known is None or known.status == "skipped":
-            self.results[result.label] = result
+            self.results[name] = result
 
     def ended(self, status: str) -> None:
         """Nothing is open."""
+
+
+def _name(result: CellResult) -> Name:
+    weights = result.identity.get("weights")
+    return result.label, weights["sha256"] if weights else None
 
 
 def by_fold(recipe: Recipe) -> dict[int, Recipe]:
@@ -93,7 +101,7 @@ def pool(
     )
     results.write_recipe(recipe)
     results.write_record(record)
-    pooled = [_pooled([fold.results[label] for fold in folds], folds) for label in _everywhere(folds)]
+    pooled = [_pooled([fold.results[name] for fold in folds], folds) for name in _everywhere(folds)]
     uncertainty = Uncertainty(metrics, record.dataset["test"]["digest"])
     uncertainty.add(pooled)
     for result in pooled:
@@ -107,9 +115,9 @@ def pool(
     return results.folder
 
 
-def _everywhere(folds: Sequence[Fold]) -> Iterator[str]:
+def _everywhere(folds: Sequence[Fold]) -> Iterator[Name]:
     """The cells that every fold has; a run of the same recipe has the same ones."""
-    return (label for label in folds[0].results if all(label in fold.results for fold in folds))
+    return (name for name in folds[0].results if all(name in fold.results for fold in folds))
 
 
 def _pooled(parts: Sequence[CellResult], folds: Sequence[Fold]) -> CellResult:
@@ -165,12 +173,12 @@ def _write_folds(folder: Path, pooled: Sequence[CellResult], folds: Sequence[Fol
         {
             "cell_key": result.key,
             "fold": fold.number,
-            "fold_cell_key": (part := fold.results[label]).key,
+            "fold_cell_key": (part := fold.results[name]).key,
             **part.metrics,
             "n_images": part.n_images,
             "status": part.status,
         }
-        for result, label in zip(pooled, _everywhere(folds), strict=True)
+        for result, name in zip(pooled, _everywhere(folds), strict=True)
         for fold in folds
     ]
     replace(folder / FOLDS, pd.DataFrame(rows).to_parquet(index=False))

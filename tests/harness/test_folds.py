@@ -75,6 +75,19 @@ def test_a_reader_sees_each_fold(out: Path) -> None:
     assert list(scores_by_fold(read_board(out / "mine-fold0"))) == []
 
 
+def test_untrained_networks_of_several_seeds_are_several_cells(recipe: dict[str, Any], tmp_path: Path) -> None:
+    backbone = {"name": "resnet50", "weights": "random", "seed": [0, 1], "layers": ["stem"]}
+    data = {**recipe["dataset"], "split": {"folds": 2, "fold": "all", "seed": 1}}
+    (tmp_path / "seeds.yaml").write_text(
+        yaml.safe_dump({**recipe, "dataset": data, "backbones": [backbone], "probes": ["ridge"]})
+    )
+    assert run_recipe(str(tmp_path / "seeds.yaml"), [], tmp_path / "out") == OK
+    cells = read_cells(tmp_path / "out" / "mine")
+    assert len(cells) == cells.cell_key.nunique() == 2
+    assert cells.cc.nunique() == 2
+    assert cells.n_images.tolist() == [N, N]
+
+
 def test_the_folder_is_a_run_s(out: Path, recipe: dict[str, Any]) -> None:
     back = read_run(out / "mine")
     assert {result.cell.probe_label for result in back.results} == {"centre", "uniform", "observers"}
