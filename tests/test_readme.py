@@ -62,6 +62,13 @@ def test_the_original_studys_table_is_the_published_leaderboard() -> None:
         assert mse == f"{row.mse:.4f}"
 
 
+def test_what_the_original_study_s_auc_makes_of_ten_salicon_images() -> None:
+    rows = pd.read_csv(ROOT / "reports/published/original/salicon/leaderboard.csv").set_index("probe")
+    section = " ".join((ROOT / "README.md").read_text(encoding="utf-8").partition("## The original study")[2].split())
+    for probe, verb in (("centre", "goes from"), ("observers", "from")):
+        assert f"`{probe}` {verb} {rows.auc[probe]:.3f} to {rows.auc_map[probe]:.3f}" in section
+
+
 def test_every_command_of_the_readme_exists() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = set(re.findall(r"^    salprobe (data )?([\w-]+)", text, flags=re.MULTILINE))
