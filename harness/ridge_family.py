@@ -82,16 +82,21 @@ def _held_out_errors(
         return [distance_from_middle(alphas) for _ in members]
     errors = [torch.zeros(len(alphas), dtype=torch.float64) for _ in members]
     for fold in folds:
-        # the training statistics are gone before the held-out ones are put together
+        # the training statistics are gone before the held-out ones are put together, and these before the next fold's
         paths = _solve(gather([k for k in folds if k != fold]), alphas, more)
-        wide = gather([fold])
-        held_out = {False: wide.first(len(wide.m) - more), True: wide}
-        asked = {member.more for member in members}
-        missed = {which: held_out[which].squared_error(paths[which].weights, paths[which].bias) for which in asked}
+        missed = _missed(gather([fold]), paths, {member.more for member in members}, more)
         for member, error in zip(members, errors, strict=True):
             column = missed[member.more][:, member.target]
             error += torch.where(paths[member.more].exists, column, torch.inf).cpu()
     return errors
+
+
+def _missed(
+    wide: NormalEquations, paths: dict[bool, _Path], asked: set[bool], more: int
+) -> dict[bool, Float[Tensor, "a t"]]:
+    """Squared errors without the more features (False) and with them, as far as they are asked for."""
+    held_out = {False: wide.first(len(wide.m) - more), True: wide}
+    return {which: held_out[which].squared_error(paths[which].weights, paths[which].bias) for which in asked}
 
 
 def _solve(equations: NormalEquations, alphas: Sequence[float], more: int) -> dict[bool, _Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -48,6 +49,21 @@ def test_a_family_is_solved_as_each_alone(p: int, more: int, folds: int, alphas:
 
 def test_the_same_where_one_band_serves_every_alpha() -> None:
     assert_as_alone(parts(BAND_FEATURES + 9, 2, 0), [1e-3, 1e-2, 1e-1, 1.0, 10.0], 5)
+
+
+@pytest.mark.parametrize("more", [0, 2])
+def test_statistics_are_gone_when_the_next_are_put_together(more: int) -> None:
+    """Each is a matrix of all features squared: the peak is one of them, and what solving it takes."""
+    folds, made = parts(6, 3, 1), []
+
+    def gather(numbers: Sequence[int]) -> NormalEquations:
+        assert [statistics() for statistics in made] == [None] * len(made)
+        total = add_up([folds[i] for i in numbers])
+        made.append(weakref.ref(total))
+        return total
+
+    cross_validate_family(gather, range(3), [0.1, 1.0], MEMBERS, more)
+    assert len(made) > 6
 
 
 def test_a_dead_feature_has_no_weight_in_any() -> None:
