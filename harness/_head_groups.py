@@ -115,7 +115,8 @@ class Group(ABC):
     def step(self, steps_per_epoch: int) -> None:
         """Close the mini-batch."""
         progress = self._steps / (steps_per_epoch * self.training.epochs)
-        self._optimiser.param_groups[0]["lr"] = self.training.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+        for group in self._optimiser.param_groups:
+            group["lr"] = self.training.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
         self._steps += 1
@@ -156,15 +157,17 @@ class Group(ABC):
         for run, (steps, epochs) in zip(self.runs, state["curves"], strict=True):
             run.step_loss, run.epoch_loss = list(steps), list(epochs)
 
-    def _start(self, parameters: list[Tensor]) -> None:
-        self.parameters = [parameter.requires_grad_() for parameter in parameters]
+    def _start(self, weights: list[Tensor], intercepts: list[Tensor]) -> None:
+        """Weights may decay; an intercept, which for a map head is the centre bias itself, never does."""
+        self.parameters = [parameter.requires_grad_() for parameter in (*weights, *intercepts)]
+        apart = [{"params": weights}, *([{"params": intercepts, "weight_decay": 0.0}] if intercepts else [])]
         lr, decay = self.training.learning_rate, self.training.weight_decay
         fused = self.device.type in ("cpu", "cuda")
         self._optimiser: torch.optim.Optimizer
         if self.training.optimiser == "adam":
-            self._optimiser = torch.optim.Adam(self.parameters, lr, weight_decay=decay, fused=fused)
+            self._optimiser = torch.optim.Adam(apart, lr, weight_decay=decay, fused=fused)
         else:
-            self._optimiser = torch.optim.SGD(self.parameters, lr, momentum=0.9, weight_decay=decay, fused=fused)
+            self._optimiser = torch.optim.SGD(apart, lr, momentum=0.9, weight_decay=decay, fused=fused)
 
     def _no_loss(self) -> Tensor:
         """A loss for each head, then the number of images."""
@@ -185,7 +188,7 @@ class LinearGroup(Group):
         self.bias = torch.full((len(runs),), START[self.training.loss], device=device)
         # a softmax does not see a common bias: left free, Adam would walk it on rounding noise
         free = [] if self.training.loss in SOFTMAX else [self.bias]
-        self._start([*self.weights.values(), *free])
+        self._start([*self.weights.values()], free)
         for row, run in enumerate(runs):
             run.bias = self.bias.detach()[row]
             run.weights = {
@@ -209,7 +212,7 @@ class MapGroup(Group):
         cells = self.grid[0] * self.grid[1]
         self.weight = torch.zeros(sum(channels), cells, device=device)
         self.bias = torch.full((cells,), START[self.training.loss], device=device)
-        self._start([self.weight, self.bias])
+        self._start([self.weight], [self.bias])
         run.bias = self.bias.detach().view(self.grid)
         parts = torch.split(self.weight.detach(), channels)
         run.weights = {name: part.view(-1, *self.grid) for name, part in zip(self.layers, parts, strict=True)}

@@ -138,14 +138,17 @@ class Probe(ABC):
     """Whether its scores are the floor or the ceiling of what there is to explain; a run's first of each counts."""
     peeks: ClassVar[bool] = False
     """Whether it predicts from held-out gaze by design: a ceiling, a known answer. No model does."""
-    revision: ClassVar[int] = 1
-    """Raised when the same parameters come to other numbers, so that finished cells are not taken for the new ones."""
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     @property
     def label(self) -> str:
         """The name in tables; a probe whose parameters change what it is (a loss) adds them here."""
         return self.name
+
+    @property
+    def revision(self) -> int:
+        """Raised when the same parameters come to other numbers, so that finished cells are not taken for new ones."""
+        return 1
 
     @property
     def stands_in(self) -> bool:

@@ -39,6 +39,11 @@ class GradientSettings:
     optimiser: Literal["adam", "sgd"] = "adam"
     """Adam (Kingma & Ba 2015), or SGD with momentum 0.9."""
 
+    @property
+    def revision(self) -> int:
+        """2: intercepts do not decay."""
+        return 2 if self.weight_decay else 1
+
     def __post_init__(self) -> None:
         for field in ("epochs", "learning_rate", "images_per_step"):
             if getattr(self, field) <= 0:

@@ -22,7 +22,6 @@ class Observers(Probe):
     reads = "gaze"
     bound = "ceiling"
     peeks = True
-    revision = 2  # halves are scaled: their densities no longer depend on how many points there are
 
     method: Literal["split-half", "leave-one-out", "spearman-brown"] = added("split-half")
     """split-half: one half of an image's people predicts the other. leave-one-out: the others predict each person, the
@@ -33,6 +32,11 @@ class Observers(Probe):
     def label(self) -> str:
         """What it is, where that is not the usual split-half."""
         return self.name if self.method == "split-half" else f"{self.name}-{self.method}"
+
+    @property
+    def revision(self) -> int:
+        """2: maps are scaled, their densities no longer depend on how many points there are."""
+        return 2
 
     @property
     def stands_in(self) -> bool:

@@ -104,7 +104,7 @@ def plain_training(head: LinearHead | MapHead, training: Training, images: Seque
     for parameter in learnt:
         parameter.requires_grad_()
     kind = torch.optim.Adam if training.optimiser == "adam" else lambda *a, **k: torch.optim.SGD(*a, momentum=0.9, **k)
-    optimiser = kind(learnt, lr=1.0, weight_decay=training.weight_decay)
+    optimiser = kind(learnt, lr=1.0)
     steps = math.ceil(n_images / training.images_per_step)
     for epoch in range(training.epochs):
         seen: list[float] = []
@@ -120,6 +120,10 @@ def plain_training(head: LinearHead | MapHead, training: Training, images: Seque
                 losses.append(loss.item())
             progress = (epoch * steps + step) / (steps * training.epochs)
             optimiser.param_groups[0]["lr"] = training.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+            with torch.no_grad():  # L2 by hand, on the weights alone
+                for weight in weights.values():
+                    assert weight.grad is not None
+                    weight.grad += training.weight_decay * weight
             optimiser.step()
             seen += losses
             result.step_loss.append(sum(losses) / max(len(losses), 1))
