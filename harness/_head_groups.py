@@ -160,7 +160,10 @@ class Group(ABC):
     def _start(self, weights: list[Tensor], intercepts: list[Tensor]) -> None:
         """Weights may decay; an intercept, which for a map head is the centre bias itself, never does."""
         self.parameters = [parameter.requires_grad_() for parameter in (*weights, *intercepts)]
-        apart = [{"params": weights}, *([{"params": intercepts, "weight_decay": 0.0}] if intercepts else [])]
+        apart: list[dict[str, Any]] = [
+            {"params": weights},
+            *([{"params": intercepts, "weight_decay": 0.0}] if intercepts else []),
+        ]
         lr, decay = self.training.learning_rate, self.training.weight_decay
         fused = self.device.type in ("cpu", "cuda")
         self._optimiser: torch.optim.Optimizer
