@@ -133,10 +133,10 @@ def test_warnings_of_a_fit_are_kept() -> None:
         """Warns."""
         import warnings
 
-        warnings.warn("did not converge\nin 5 steps", RuntimeWarning, stacklevel=1)
+        warnings.warn("did not converge\nin 5 steps\n\nRead the manual.", RuntimeWarning, stacklevel=1)
         return np.zeros(features.shape[1])
 
-    assert fitted(warns()).info["warnings"] == ["RuntimeWarning: did not converge"]
+    assert fitted(warns()).info["warnings"] == ["RuntimeWarning: did not converge in 5 steps"]
 
 
 class _Estimator:

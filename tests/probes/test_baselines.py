@@ -52,7 +52,7 @@ def test_halves_are_disjoint_people_and_together_everybody(people: list[int], im
 
 def test_observers_predict_with_one_half_and_are_scored_against_the_other() -> None:
     batch, readout = random_batch([1, 2]), ObserversReadout(seed=3)
-    assert torch.allclose(readout(batch).sum((1, 2)), torch.tensor(6.0), rtol=1e-4)  # two of four people, three points
+    assert torch.allclose(readout(batch).mean((1, 2)), torch.tensor(1.0), rtol=1e-4)
     scored = readout.scored_against(batch).fixations.values
     predicted = torch.stack(
         [split_half(p, i, 3)[0].counts(batch.size) for p, i in zip(batch.points, (1, 2), strict=True)]
