@@ -129,7 +129,8 @@ def select_cell(rows: Sequence[Row], wanted: str) -> Row:
     if not finished and found:
         raise ResultsError(f"{label_of(found[0])} was {found[0]['status']}: {found[0]['error']}")
     problem = f"{len(finished)} cells match {wanted!r}" if finished else f"no cell matches {wanted!r}"
-    listed = "\n".join(f"  {row['cell_key']}  {label_of(row)}" for row in finished or _runnable(rows))
+    choice = finished or [row for row in rows if row["status"] == "finished"] or rows
+    listed = "\n".join(f"  {row['cell_key']}  {label_of(row)}" for row in choice)
     raise ResultsError(f"{problem}; choose one by its key or label:\n{listed}")
 
 
@@ -150,10 +151,6 @@ def _trained(rows: list[Row]) -> list[Row]:
     if len({(row["backbone"], row["layers"], row["probe"]) for row in rows}) != 1:
         return rows
     return [row for row in rows if not str(row["weights"]).startswith(RANDOM)] or rows
-
-
-def _runnable(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if row["status"] == "finished"] or list(rows)
 
 
 def _words(label: str) -> list[str]:

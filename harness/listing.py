@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness._plugin import default_of
 from harness._yaml import load_yaml
 from harness.errors import PluginError, UnknownNameError
 from harness.plugin_files import load_plugins
@@ -110,10 +111,8 @@ def _type_words(hint: Any) -> str:
 
 
 def _default(field: dataclasses.Field[Any]) -> str:
-    if field.default is not dataclasses.MISSING:
-        return repr(field.default)
-    made: Callable[[], Any] | Any = field.default_factory
-    return "(required)" if made is dataclasses.MISSING else repr(made())
+    default = default_of(field)
+    return "(required)" if default is dataclasses.MISSING else repr(default)
 
 
 def _metric(console: Console, name: str, metric: Any) -> None:

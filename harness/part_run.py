@@ -155,11 +155,10 @@ class PartRun:
         return cache
 
     def _made_by(self) -> list[object]:
-        """The backbone with its parameters, and the plugin files behind it."""
+        """What cells' keys know of the backbone beside its weights: its label, the plugin files behind it."""
         assert self.group.backbone is not None
-        entry = as_entry(self.group.backbone)
         files = {file for cell in self.group.cells for file in cell.plugins}
-        return [self.group.backbone.label, entry, sorted(map(list, files))]
+        return [self.group.backbone.label, sorted(map(list, files))]
 
     def _ended(self, student: Student, scores: Scores | None) -> CellResult:
         """A cell's result with its files written; phases of the shared passes are the same for the whole part."""
