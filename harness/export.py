@@ -17,7 +17,7 @@ from harness.data.image_files import LONGEST
 from harness.errors import PluginError, RecipeError, ResultsError
 from harness.evaluation import stimulus_maps
 from harness.machine import choose_device, stream_settings
-from harness.module_backbone import RANDOM
+from harness.module_backbone import untrained
 from harness.plan import make_plan
 from harness.predictions import FORMATS, writer_for
 from harness.predictor import saved_readout
@@ -150,7 +150,7 @@ def _trained(rows: list[Row]) -> list[Row]:
     """Without the untrained ones among cells that are the same but for their weights."""
     if len({(row["backbone"], row["layers"], row["probe"]) for row in rows}) != 1:
         return rows
-    return [row for row in rows if not str(row["weights"]).startswith(RANDOM)] or rows
+    return [row for row in rows if not untrained(row["weights"])] or rows
 
 
 def _words(label: str) -> list[str]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 RANDOM = "random"
+"""What weights are called, or how their name begins, that were drawn, not trained."""
 IMAGENET = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """What torchvision's and most of timm's weights expect."""
 
@@ -137,6 +138,11 @@ class HookedModule(LoadedBackbone):
         finally:
             for handle in handles:
                 handle.remove()
+
+
+def untrained(weights: str) -> bool:
+    """Whether weights of that name were drawn."""
+    return weights.startswith(RANDOM)
 
 
 class _EnoughError(Exception):

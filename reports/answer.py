@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
-from harness.paired import paired_difference
 from harness.results import share_columns
-from harness.statistics import seed_from
 from reports._board import label, percent, score, score_with_interval
 from reports._pairs import DIFFERENT, difference, p_value
-from reports.comparisons import Test, compare, p_in_words, scores_of
+from reports.comparisons import Test, between_runs, compare, p_in_words
 from reports.study import Row, Study
 
 
@@ -84,16 +80,11 @@ def head_to_head(studies: Sequence[Study]) -> Iterator[str]:
         a, b = one.best, other.best
         if a is None or b is None:
             continue
-        first, second = scores_of(one, a, one.by), scores_of(other, b, one.by)
-        images = sorted(first.keys() & second.keys())
-        if len(images) < 2:
-            continue
-        x, y = (np.array([scores[image] for image in images]) for scores in (first, second))
-        test = paired_difference(x, y, seed_from(f"{a['cell_key']}/{b['cell_key']}", "runs", one.by))
-        yield (
-            f"{one.name} ({label(a)}) minus {other.name} ({label(b)}): {difference(vars(test))} in {one.by.upper()}, "
-            f"p {p_value(test.p_value)}, {test.n} images."
-        )
+        if test := between_runs(one, a, other, b, one.by):
+            yield (
+                f"{one.name} ({label(a)}) minus {other.name} ({label(b)}): {difference(vars(test))} in "
+                f"{one.by.upper()}, p {p_value(test.p_value)}, {test.n} images."
+            )
 
 
 def _images(study: Study) -> int:

@@ -1,4 +1,4 @@
-"""Paired tests between chosen cells: those the run made, or the same tests made now."""
+"""Paired tests between chosen cells: those the run made, the same tests made now, and tests between runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.paired import FLIPS_PER_PAIR, paired_tests
+from harness.paired import FLIPS_PER_PAIR, PairedTest, paired_difference, paired_tests
 from harness.statistics import RESAMPLES, holm, seed_from
 from reports._board import label
 from reports._pairs import against, p_value
@@ -39,9 +39,16 @@ def scores_of(study: Study, row: Row, metric: str) -> dict[int, float]:
 
 def both(study: Study, a: Row, b: Row, metric: str) -> tuple[list[float], list[float]]:
     """Two cells' scores of the images that both have, in the order of the images."""
-    first, second = scores_of(study, a, metric), scores_of(study, b, metric)
-    images = sorted(first.keys() & second.keys())
-    return [first[image] for image in images], [second[image] for image in images]
+    return _matched(scores_of(study, a, metric), scores_of(study, b, metric))
+
+
+def between_runs(one: Study, a: Row, other: Study, b: Row, metric: str) -> PairedTest | None:
+    """One run's cell minus another's, over the images that both scored; None below two."""
+    first, second = _matched(scores_of(one, a, metric), scores_of(other, b, metric))
+    if len(first) < 2:
+        return None
+    seed = seed_from(f"{a['cell_key']}/{b['cell_key']}", "runs", metric)
+    return paired_difference(np.array(first), np.array(second), seed)
 
 
 def p_in_words(test: Test) -> str:
@@ -64,3 +71,8 @@ def planned_tests(study: Study, pairs: Sequence[tuple[Row, Row]], metric: str) -
         made.append({**names, "metric": metric, **vars(test)})
     adjusted = holm([test["p_value"] if test else math.nan for test in made])
     return [test and {**test, "p_holm": float(p)} for test, p in zip(made, adjusted, strict=True)]
+
+
+def _matched(first: dict[int, float], second: dict[int, float]) -> tuple[list[float], list[float]]:
+    images = sorted(first.keys() & second.keys())
+    return [first[image] for image in images], [second[image] for image in images]

@@ -11,14 +11,15 @@ from typing import Any
 from harness.album import Album
 from harness.errors import ResultsError
 from harness.finished_run import read_results
+from harness.module_backbone import untrained
 from harness.results import MAPS, CellResult, cell_folder
 from harness.small_maps import SmallMaps
 from reports._board import Board, has_network, higher_is_better, read_boards, read_recipe
 from reports.provenance import Document
 
 Row = dict[str, Any]
-PIXELS, RANDOM = "pixels", "random"
-"""The backbone that is no network but the image itself; what the weights of an untrained network are called."""
+PIXELS = "pixels"
+"""The backbone that is no network but the image itself."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def is_pixels(row: Row) -> bool:
 
 def is_random(row: Row) -> bool:
     """Whether the network was not trained."""
-    return str(row["weights"]).startswith(RANDOM)
+    return untrained(row["weights"])
 
 
 def _study(name: str, board: Board) -> Study:

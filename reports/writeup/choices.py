@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import combinations
 from typing import Any
 
@@ -10,18 +11,22 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from harness.flags import EDGE
+from harness.recipe import load_recipes
 from reports.study import is_pixels, is_random
 
 Cell = dict[str, Any]
 Facts = dict[str, Any]
-CC = "cc"
+RECIPE, CC = "study", "cc"
 RIDGE, RIDGE_POSITION, MSE, KL = "ridge", "ridge-position", "sgd-mse", "sgd-kl"
 PROBES = (RIDGE, RIDGE_POSITION, MSE, KL)
 RIDGES = (RIDGE, RIDGE_POSITION)
 """They share the solving: what it took is told of the one that was solved first."""
 STAGES, BLOCKS, SIZES = SETS = "all", "all blocks", "two sizes"
-_BLOCKS = ("stem", *(f"layer{s}.{b}" for s, n in ((1, 3), (2, 4), (3, 6), (4, 3)) for b in range(n)))
 STAGE_NAMES = ("stem", "layer1", "layer2", "layer3", "layer4")
+TWINS = {"mouse-to-eye": "eye", "eye-to-mouse": "mouse", "eye-200": "eye"}
+"""Runs, and those that differ from them only in what was trained on: whose gaze, or how many images."""
+BETWEEN = (("layer3.5", RIDGE), ("layer3.5", KL), (STAGES, RIDGE), (STAGES, KL))
+"""The readouts by which such runs are compared."""
 
 
 def find(cells: Iterable[Cell], **names: Any) -> Cell | None:
@@ -111,18 +116,30 @@ def best_of_stages(cells: Sequence[Cell], probe: str = RIDGE) -> dict[str, Cell]
     return {stage: best(blocks) for stage, blocks in found.items() if blocks}
 
 
+def run_names() -> list[str]:
+    """Of the study's runs."""
+    return [recipe.name.removeprefix(f"{RECIPE}-") for recipe in load_recipes(RECIPE)]
+
+
+@cache
+def blocks() -> tuple[str, ...]:
+    """The layers that the study reads alone, shallow to deep, the stem among them."""
+    asked = load_recipes(RECIPE)[0].backbones[0].layers or ()
+    return tuple(layers for layers in asked if isinstance(layers, str) and layers not in SETS)
+
+
 def lacking(facts: Facts) -> Iterator[str]:
     """The cells that the page cannot do without and that these facts have not."""
     for run in ("eye", "mouse", "salicon"):
         network = trained(facts["cells"][run])
-        wanted = [(layers, probe) for layers in (*_BLOCKS, *SETS) for probe in PROBES]
+        wanted = [(layers, probe) for layers in (*blocks(), *SETS) for probe in PROBES]
         yield from (f"{run}: {l} · {p}" for l, p in wanted if find(network, layers=l, probe=p) is None)
         for probe in ("centre", "observers"):
             if find(facts["cells"][run], probe=probe) is None:
                 yield f"{run}: {probe}"
     for run in ("eye", "salicon"):
         chance = untrained(facts["cells"][run])
-        controls = [(layers, RIDGE) for layers in (*_BLOCKS, *SETS)]
+        controls = [(layers, RIDGE) for layers in (*blocks(), *SETS)]
         yield from (f"{run}, random: {l} · {p}" for l, p in controls if find(chance, layers=l, probe=p) is None)
         if not filters(facts["cells"][run]):
             yield f"{run}: pixels · {RIDGE}"

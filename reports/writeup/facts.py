@@ -9,22 +9,21 @@ from typing import Any
 import numpy as np
 
 from harness.errors import ResultsError
-from harness.recipe import load_recipes
 from harness.results import interval_columns, share_columns
+from harness.statistics import holm
 from reports._board import label, own_seconds, shared_seconds
-from reports.comparisons import both, planned_tests
+from reports.comparisons import between_runs, both, planned_tests
 from reports.provenance import machine
 from reports.study import Row, Study, read_studies
-from reports.writeup.choices import CC, Cell, Facts, planned
+from reports.writeup.choices import BETWEEN, CC, RECIPE, TWINS, Cell, Facts, find, planned, run_names, trained
 from reports.writeup.pictures import failing
 
-RECIPE = "study"
 METRICS = (CC, "auc", "nss", "ig")
 
 
 def read_runs(results: Path) -> dict[str, Study]:
     """Those of the study's runs that lie below a results folder, by the name they have in the recipe."""
-    folders = [folder for name in names() if (folder := results / f"{RECIPE}-{name}").is_dir()]
+    folders = [folder for name in run_names() if (folder := results / f"{RECIPE}-{name}").is_dir()]
     return {study.board.recipe.removeprefix(f"{RECIPE}-"): study for study in read_studies(folders, CC)}
 
 
@@ -32,20 +31,21 @@ def gather(runs: Mapping[str, Study], earlier: Facts | None = None) -> Facts:
     """The facts of these runs, and of the others what was known earlier: no run depends on another."""
     known = earlier or {"runs": {}}
     facts: Facts = {"runs": {}, "cells": {}, "tests": {}}
-    for name in names():
+    for name in run_names():
         if name in runs:
             facts["runs"][name] = _run(runs[name])
             facts["cells"][name] = [_cell(runs[name], row) for row in runs[name].scored]
             facts["tests"][name] = list(_tests(runs[name], facts["cells"][name]))
         elif name in known["runs"]:
             facts |= {part: {**facts[part], name: known[part][name]} for part in facts}
+    facts["between"] = _between(runs, known.get("between", {}))
     facts["failures"] = _failures(runs["eye"]) if "eye" in runs else known.get("failures", {})
     return facts
 
 
 def check_complete(facts: Facts, results: Path) -> None:
     """Raises ResultsError where nothing is known of some run, or a part of it only."""
-    if missing := [f"{RECIPE}-{name}" for name in names() if name not in facts["runs"]]:
+    if missing := [f"{RECIPE}-{name}" for name in run_names() if name not in facts["runs"]]:
         raise ResultsError(f"{results}: no {', '.join(missing)}; first: salprobe run {RECIPE} --out {results}")
     for name, run in facts["runs"].items():
         if run["unfinished"]:
@@ -53,11 +53,6 @@ def check_complete(facts: Facts, results: Path) -> None:
                 f"{RECIPE}-{name} has {run['unfinished']} cells that did not finish; salprobe run {RECIPE}:{name} "
                 "tries them again"
             )
-
-
-def names() -> list[str]:
-    """Of the study's runs."""
-    return [recipe.name.removeprefix(f"{RECIPE}-") for recipe in load_recipes(RECIPE)]
 
 
 def _run(study: Study) -> dict[str, Any]:
@@ -95,8 +90,33 @@ def _tests(study: Study, cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
     found = planned_tests(study, [(rows[a["key"]], rows[b["key"]]) for a, b in pairs], CC) if pairs else []
     for (a, b), test in zip(pairs, found, strict=True):
         if test is not None:
-            numbers = {name: _rounded(test[name], 6) for name in ("difference", "low", "high", "p_value", "p_holm")}
-            yield {"a": a["label"], "b": b["label"], **numbers, "images": int(test["n"])}
+            yield {"a": a["label"], "b": b["label"], **_numbers(test), "images": int(test["n"])}
+
+
+def _between(runs: Mapping[str, Study], known: Mapping[str, Any]) -> dict[str, Any]:
+    """By the run of TWINS what its twin has over it; a test holds as long as neither run is another."""
+    found = {}
+    for name, twin in TWINS.items():
+        if name in runs and twin in runs:
+            found[name] = list(_twins(runs[twin], runs[name]))
+        elif name in known and name not in runs and twin not in runs:
+            found[name] = known[name]
+    return found
+
+
+def _twins(one: Study, other: Study) -> Iterator[dict[str, Any]]:
+    """What readouts of one run have over those of another, on the same images, with Holm's correction over them."""
+    made = []
+    for layers, probe in BETWEEN:
+        a, b = (find(trained(study.scored), layers=layers, probe=probe) for study in (one, other))
+        if a and b and (test := between_runs(one, a, other, b, CC)):
+            made.append((layers, probe, test))
+    for (layers, probe, test), p in zip(made, holm([test.p_value for *_, test in made]), strict=True):
+        yield {"layers": layers, "probe": probe, **_numbers({**vars(test), "p_holm": p}), "images": test.n}
+
+
+def _numbers(test: Mapping[str, Any]) -> dict[str, float | None]:
+    return {name: _rounded(test[name], 6) for name in ("difference", "low", "high", "p_value", "p_holm")}
 
 
 def _failures(study: Study) -> dict[str, Any]:

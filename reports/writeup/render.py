@@ -51,6 +51,7 @@ def render(facts: Facts) -> str:
     environment.filters["percent"] = lambda cell: percent(cell or {}, CC)
     environment.globals |= {name: getattr(choices, name) for name in dir(choices) if not name.startswith("_")}
     environment.globals |= {"facts": facts, "claim": claim, "test": lambda *names: test(facts, *names)}
+    environment.globals["gained"] = lambda *names: gained(facts, *names)
     environment.globals |= {"curve": lambda **names: learning_curve(facts, **names)}
     return environment.get_template("study.md.j2").render()
 
@@ -108,6 +109,16 @@ def test(facts: Facts, run: str, a: Cell, b: Cell) -> dict[str, Any]:
         if (found["a"], found["b"]) == (b["label"], a["label"]):
             return {**found, "difference": -found["difference"], "low": -found["high"], "high": -found["low"]}
     raise ClaimError(f"{run}: {a['label']} was not compared with {b['label']}")
+
+
+def gained(facts: Facts, run: str, layers: str, probe: str) -> str:
+    """What the run's twin has over it, as `signed` has it; where it was not tested the difference alone."""
+    for found in facts["between"].get(run, ()):
+        if (found["layers"], found["probe"]) == (layers, probe):
+            return signed(found)
+    ours, theirs = (choices.trained(facts["cells"][name]) for name in (choices.TWINS[run], run))
+    a, b = (choices.find(cells, layers=layers, probe=probe) or {} for cells in (ours, theirs))
+    return f"{a[CC] - b[CC]:+.3f} (not tested)".replace("-", "−")
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -6,9 +6,13 @@ import copy
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
+from backbones.resnet50 import ResNet50
 from harness.errors import ResultsError
 from harness.plan import make_plan
 from harness.progress import Silent
@@ -20,7 +24,7 @@ from reports.writeup import __main__ as command
 from reports.writeup.choices import Facts, best, cost, find, gains, planned, single, span, trained, untrained
 from reports.writeup.facts import check_complete, gather, read_runs
 from reports.writeup.figures import learning_curve
-from reports.writeup.render import ClaimError, claim, number, render, signed
+from reports.writeup.render import ClaimError, claim, gained, number, render, signed
 
 PUBLISHED = Path(__file__).parents[2] / "reports" / "published" / "study"
 RECIPE = {
@@ -67,6 +71,39 @@ def test_facts_are_what_the_result_files_say(tmp_path: Path, published: Facts) -
         assert {name: added[part][name] for name in added[part] if name != "eye"} == {
             name: published[part][name] for name in published[part] if name != "eye"
         }
+
+
+def test_runs_that_differ_in_training_alone_are_compared_image_by_image(tmp_path: Path, published: Facts) -> None:
+    weights = tmp_path / "any.safetensors"  # by another name than the control's
+    save_file(dict(ResNet50(weights="random").load(torch.device("cpu")).module.state_dict()), weights)
+    layers: dict[str, Any] = {"layers": ["layer3.5"], "probes": ["ridge", {"name": "sgd", "loss": "kl", "epochs": 1}]}
+    layers["backbones"] = [{"name": "resnet50", "weights": str(weights)}]
+    for more in ({}, {"name": "study-eye-200", "limit": {"train": 4}}):
+        run(make_plan(parse_recipe({**RECIPE, **layers, **more})), tmp_path, Silent())
+    runs = read_runs(tmp_path)
+    assert list(runs) == ["eye", "eye-200"]
+    facts = gather(runs)
+    assert list(facts["between"]) == ["eye-200"]
+    first, second = (read_per_image(tmp_path / f"study-{name}").set_index("image_id") for name in runs)
+    for test in facts["between"]["eye-200"]:
+        a, b = (
+            images[images["cell_key"] == find(facts["cells"][name], layers=test["layers"], probe=test["probe"])["key"]]
+            for images, name in ((first, "eye"), (second, "eye-200"))
+        )
+        assert test["difference"] == pytest.approx((a["cc"] - b["cc"]).mean(), abs=2e-6)
+        assert test["low"] <= test["difference"] <= test["high"]
+        assert test["images"] == 4
+    assert [(test["layers"], test["probe"]) for test in facts["between"]["eye-200"]] == [
+        ("layer3.5", "ridge"),
+        ("layer3.5", "sgd-kl"),
+    ]
+    assert max(test["p_holm"] / test["p_value"] for test in facts["between"]["eye-200"]) == pytest.approx(2)
+    # neither run is another: the test still holds; one is: it does not
+    assert gather({}, facts)["between"] == facts["between"]
+    assert gather({"eye": runs["eye"]}, facts)["between"] == {}
+    known = {**published, "between": facts["between"]}
+    assert gained(known, "eye-200", "layer3.5", "ridge") == signed(facts["between"]["eye-200"][0])
+    assert gained({**known, "between": {}}, "eye-200", "layer3.5", "ridge").endswith("(not tested)")
 
 
 def test_without_runs_it_says_what_to_do(
