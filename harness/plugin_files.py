@@ -53,6 +53,13 @@ def digests(*plugins: Any) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(found.items()))
 
 
+def place_of(error: BaseException) -> str:
+    """The innermost line of a plugin file that the error came through, " (mine.py, line 9)"; empty if through none."""
+    files = {str(module.__file__) for name, module in sys.modules.items() if name.startswith(PREFIX)}
+    here = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+    return f" ({Path(here[-1].filename).name}, line {here[-1].lineno})" if here else ""
+
+
 def _module_of(plugin: Any) -> ModuleType | None:
     named = plugin if hasattr(plugin, "__module__") and hasattr(plugin, "__qualname__") else type(plugin)
     function = getattr(plugin, "function", named)

@@ -150,3 +150,11 @@ def test_a_plugin_that_breaks_its_contract(tmp_path: Path) -> None:
     checked = salprobe("check", "mine", "--plugin", str(tmp_path / "mine.py"), "--no-processes", columns=200)
     assert checked.returncode == 2
     assert "draw everything random from context.seed" in checked.stdout
+
+
+def test_what_breaks_every_check_is_said_once(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(PLUGIN.replace("return shrink", "return {}[0] * shrink"))
+    checked = salprobe("check", "mine", "--plugin", str(tmp_path / "mine.py"), "--no-processes", columns=200)
+    assert checked.returncode == 2
+    assert checked.stdout.count("KeyError: 0 (mine.py, line ") == 1
+    assert checked.stdout.count("as trains and predicts") > 5

@@ -14,6 +14,7 @@ from harness.errors import ContractError, SalprobeError
 from harness.plan import build
 from harness.recipe import Entry
 from harness.registry import Registry
+from harness.time_limit import in_words
 
 S = TypeVar("S")
 P = TypeVar("P")
@@ -53,7 +54,7 @@ def _run(subject: S, check: Callable[[S], None]) -> Check:
     except (FailedError, SalprobeError) as error:
         return Check(name, "failed", str(error))
     except Exception as error:
-        return Check(name, "failed", f"{type(error).__name__}: {error}")
+        return Check(name, "failed", in_words(error))
     return Check(name, "passed")
 
 

@@ -169,6 +169,16 @@ def test_a_changed_plugin_is_another_cell(tmp_path: Path) -> None:
     assert digests(PROBES.get("ridge")) == ()
 
 
+def test_a_cell_that_fails_in_a_plugin_file_says_on_which_line(tmp_path: Path) -> None:
+    files = write(tmp_path, mine=PROBE.replace("return shrink *", "return {}[shrink] *"))
+    cells = read_cells(go(tmp_path / "out", plugins=files, probes=["mine"], layers=["layer1"])[0].folder)
+    (error,) = cells.error[cells.probe == "mine"]
+    line = 1 + (tmp_path / "mine.py").read_text().splitlines().index(
+        "    return {}[shrink] * np.cov(features.T, density)[-1, :-1]"
+    )
+    assert error == f"KeyError: 1.0 (mine.py, line {line})"
+
+
 @pytest.fixture
 def broken_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
     real = registry_module.entry_points
