@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from backbones._layers import check_layers
+from backbones._registration import centres, moved
 from backbones.resnet50 import OUTPUT_STRIDES
 from harness import Backbone, LoadedBackbone, Weights, added, backbone
 from harness._backbone import BACKBONES
@@ -31,6 +32,7 @@ class Scales(Backbone):
 
     `mirror`: every layer is the mean of the image's features and of its mirror image's, mirrored back.
     `stride`: no layer is coarser than so many pixels of the unscaled image, as far as `output_stride` of `of` goes.
+    `registered`: features are moved to where the network was measured to look, by up to 10 px for ResNet-50's layer4.
     """
 
     of: str = "resnet50"
@@ -39,6 +41,7 @@ class Scales(Backbone):
     scales: tuple[float, ...] = (1.0, 0.5)
     mirror: bool = added(False)
     stride: int | None = added(None)
+    registered: bool = added(False)
 
     def __post_init__(self) -> None:
         """Raises RecipeError for scales that cannot be, or a network that cannot be wrapped."""
@@ -55,6 +58,7 @@ class Scales(Backbone):
         """The network's, and the scales: `resnet50@1+0.5`, `resnet50@1+0.5+mirror`."""
         sights = [f"{scale:g}" for scale in self.scales]
         sights += ["mirror"] * self.mirror + [f"stride{self.stride}"] * (self.stride is not None)
+        sights += ["registered"] * self.registered
         return f"{self.network.label}{AT}{'+'.join(sights)}"
 
     @cached_property
@@ -100,7 +104,12 @@ class Scales(Backbone):
         """Raises WeightsError, as the network does."""
         loaded = {network: network.load(device) for network in dict.fromkeys(self.networks.values())}
         at_scale = {f"{scale:g}": loaded[network] for scale, network in self.networks.items()}
-        return LoadedScales(at_scale, self.available_layers(), self.label, mirror=self.mirror)
+        known = self._centres(loaded.get(self.network), device) if self.registered else {}
+        return LoadedScales(at_scale, self.available_layers(), self.label, mirror=self.mirror, centres=known)
+
+    def _centres(self, loaded: LoadedBackbone | None, device: torch.device) -> dict[str, float]:
+        """Of the network as it is trained: denser positions are more of the same."""
+        return centres(loaded or self.network.load(device), self.network.available_layers())
 
 
 class LoadedScales(LoadedBackbone):
@@ -113,9 +122,14 @@ class LoadedScales(LoadedBackbone):
         label: str,
         *,
         mirror: bool = False,
+        centres: Mapping[str, float] | None = None,
     ) -> None:
-        """`networks`: by scale, as layers' names have it; one and the same, or with strides of their own."""
+        """`networks`: by scale, as layers' names have it; one and the same, or with strides of their own.
+
+        `centres`: of the first position of each of the network's layers, for features that are to be moved.
+        """
         self.networks, self.layers, self.label, self.mirror = dict(networks), layers, label, mirror
+        self.centres = dict(centres or {})
         self.distinct = tuple(dict.fromkeys(self.networks.values()))
         first = self.distinct[0]
         self.weights, self.preprocessing, self.device = first.weights, first.preprocessing, first.device
@@ -137,11 +151,17 @@ class LoadedScales(LoadedBackbone):
     def _seen(
         self, network: LoadedBackbone, images: Float[Tensor, "b 3 h w"], layers: Sequence[str]
     ) -> Mapping[str, Tensor]:
-        seen = network.forward(images, layers)
+        seen = self._registered(network.forward(images, layers), images)
         if not self.mirror:
             return seen
-        mirrored = network.forward(images.flip(-1), layers)
+        mirrored = self._registered(network.forward(images.flip(-1), layers), images)
         return {name: (features + mirrored[name].flip(-1)) / 2 for name, features in seen.items()}
+
+    def _registered(self, seen: Mapping[str, Tensor], images: Float[Tensor, "b 3 h w"]) -> Mapping[str, Tensor]:
+        if not self.centres:
+            return seen
+        size = images.shape[-2], images.shape[-1]
+        return {name: moved(features, self.centres[name], size) for name, features in seen.items()}
 
     def compile(self) -> None:
         """The network's own way."""
