@@ -27,6 +27,9 @@ TWINS = {"mouse-to-eye": "eye", "eye-to-mouse": "mouse", "eye-200": "eye"}
 """Runs, and those that differ from them only in what was trained on: whose gaze, or how many images."""
 BETWEEN = (("layer3.5", RIDGE), ("layer3.5", KL), (STAGES, RIDGE), (STAGES, KL))
 """The readouts by which such runs are compared."""
+REGISTERED, MOVED = "eye-registered", "+registered"
+"""The run that moves features to where layers look, beside leaving them; how such a backbone's name ends."""
+MOVED_LAYERS = tuple(f"{layer}@1" for layer in ("layer2.3", "layer3.5", "layer4.0", "layer4.1", "layer4.2"))
 
 
 def find(cells: Iterable[Cell], **names: Any) -> Cell | None:
@@ -42,6 +45,17 @@ def trained(cells: Iterable[Cell]) -> list[Cell]:
 def untrained(cells: Iterable[Cell]) -> list[Cell]:
     """Of the same network with random weights."""
     return [cell for cell in cells if _is_network(cell) and is_random(cell)]
+
+
+def moved(cells: Iterable[Cell]) -> list[Cell]:
+    """Of features that were moved to where layers look."""
+    return [cell for cell in cells if str(cell["backbone"]).endswith(MOVED)]
+
+
+def unmoved(cell: Cell, cells: Iterable[Cell]) -> Cell | None:
+    """The same readout of features left where they were."""
+    names = {name: cell[name] for name in ("weights", "layers", "probe")}
+    return find(cells, backbone=str(cell["backbone"]).removesuffix(MOVED), **names)
 
 
 def filters(cells: Iterable[Cell]) -> list[Cell]:
@@ -143,11 +157,17 @@ def lacking(facts: Facts) -> Iterator[str]:
         yield from (f"{run}, random: {l} · {p}" for l, p in controls if find(chance, layers=l, probe=p) is None)
         if not filters(facts["cells"][run]):
             yield f"{run}: pixels · {RIDGE}"
+    for layers in (*MOVED_LAYERS, STAGES):
+        if find(moved(facts["cells"][REGISTERED]), layers=layers) is None:
+            yield f"{REGISTERED}: {layers}"
 
 
 def planned(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Cell]]:
     """The comparisons that the study makes, (a, b): what a has over b."""
     network = trained(cells)
+    if registered := moved(network):
+        yield from ((cell, plain) for cell in registered if (plain := unmoved(cell, network)))
+        return
     layers = single(network)
     if not layers:
         return

@@ -21,7 +21,19 @@ from harness.results import read_cells, read_per_image
 from harness.run import run
 from reports.study import read_studies
 from reports.writeup import __main__ as command
-from reports.writeup.choices import Facts, best, cost, find, gains, planned, single, span, trained, untrained
+from reports.writeup.choices import (
+    MOVED_LAYERS,
+    Facts,
+    best,
+    cost,
+    find,
+    gains,
+    planned,
+    single,
+    span,
+    trained,
+    untrained,
+)
 from reports.writeup.facts import check_complete, gather, read_runs
 from reports.writeup.figures import learning_curve
 from reports.writeup.render import ClaimError, claim, gained, number, render, signed
@@ -155,6 +167,12 @@ def test_choices_on_the_published_facts(published: Facts) -> None:
     assert cost(cells, "ridge") == pytest.approx(sum(c["fitting_seconds"] for c in cells if c["probe"] == "ridge"))
     made = {(test["a"], test["b"]) for test in published["tests"]["eye"]}
     assert {(a["label"], b["label"]) for a, b in planned(cells)} == made
+    registered = list(planned(published["cells"]["eye-registered"]))
+    assert [(a["label"], b["label"]) for a, b in registered] == [
+        (test["a"], test["b"]) for test in published["tests"]["eye-registered"]
+    ]
+    assert all(a["label"].replace("+registered", "", 1) == b["label"] != a["label"] for a, b in registered)
+    assert {a["layers"] for a, _ in registered} == {*MOVED_LAYERS, "all"}
     curve = learning_curve(published, layers="layer3.5", probe="ridge")
     assert [images for images, _ in curve] == [10, 20, 50, 100, 200, 500]
 
