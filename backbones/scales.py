@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -22,6 +23,7 @@ from harness.types import LayerSpec, Size
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+LOG = logging.getLogger("salprobe.backbones")
 AT = "@"
 LARGEST = 4.0
 
@@ -109,7 +111,9 @@ class Scales(Backbone):
 
     def _centres(self, loaded: LoadedBackbone | None, device: torch.device) -> dict[str, float]:
         """Of the network as it is trained: denser positions are more of the same."""
-        return centres(loaded or self.network.load(device), self.network.available_layers())
+        found = centres(loaded or self.network.load(device), self.network.available_layers())
+        LOG.info("%s looks at these pixels with its first positions: %s", self.network.label, found)
+        return found
 
 
 class LoadedScales(LoadedBackbone):
