@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
 
     from harness._backbone import LoadedBackbone
-    from harness.types import LayerSpec
+    from harness.types import LayerSpec, Size
 
 IMAGES, SIDE, SEED = 4, 480, 0
 DISCS, SMALLEST, LARGEST = 400, 4.0, 120.0
@@ -38,7 +38,7 @@ def centres(network: LoadedBackbone, layers: Sequence[LayerSpec]) -> dict[str, f
     layer with too few positions, or without a peak of the correlation, counts as centred.
     """
     alike = {layer.name: np.zeros(2 * FAR + 1) for layer in layers}
-    for image in dead_leaves():
+    for image in dead_leaves(network.preprocessing.input_size((SIDE, SIDE))):
         pixels = torch.from_numpy(image).movedim(2, 0)[None].to(network.device)
         x = network.preprocessing(pixels, torch.float32)
         seen, mirrored = (network.forward(images, [*alike]) for images in (x, x.flip(-1)))
@@ -49,7 +49,7 @@ def centres(network: LoadedBackbone, layers: Sequence[LayerSpec]) -> dict[str, f
     }
 
 
-def moved(features: Float[Tensor, "b c h w"], centre: float, size: tuple[int, int]) -> Float[Tensor, "b c h w"]:
+def moved(features: Float[Tensor, "b c h w"], centre: float, size: Size) -> Float[Tensor, "b c h w"]:
     """Features of an image of `size` as if every position were centred on its cell: bilinear, borders repeated."""
     for axis, length in ((-2, size[0]), (-1, size[1])):
         stride = length / features.shape[axis]
@@ -57,16 +57,16 @@ def moved(features: Float[Tensor, "b c h w"], centre: float, size: tuple[int, in
     return features
 
 
-def dead_leaves() -> Iterator[UInt8[np.ndarray, "SIDE SIDE 3"]]:
+def dead_leaves(size: Size) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """Discs that cover each other, alike at every scale as photographs are (Lee, Mumford & Huang 2001)."""
-    y, x = np.mgrid[:SIDE, :SIDE]
+    y, x = np.mgrid[: size[0], : size[1]]
     for number in range(IMAGES):
         rng = np.random.default_rng([SEED, number])
-        image = np.full((SIDE, SIDE, 3), 128, np.uint8)
+        image = np.full((*size, 3), 128, np.uint8)
         # radii with density r^-3 between the two limits
         radii = (SMALLEST**-2 - rng.random(DISCS) * (SMALLEST**-2 - LARGEST**-2)) ** -0.5
         for radius, (row, column), colour in zip(
-            radii, rng.random((DISCS, 2)) * SIDE, rng.integers(0, 256, (DISCS, 3), dtype=np.uint8), strict=True
+            radii, rng.random((DISCS, 2)) * size, rng.integers(0, 256, (DISCS, 3), dtype=np.uint8), strict=True
         ):
             image[(y - row) ** 2 + (x - column) ** 2 < radius**2] = colour
         yield image

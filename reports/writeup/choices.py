@@ -158,7 +158,7 @@ def lacking(facts: Facts) -> Iterator[str]:
         if not filters(facts["cells"][run]):
             yield f"{run}: pixels · {RIDGE}"
     for layers in (*MOVED_LAYERS, STAGES):
-        if find(moved(facts["cells"][REGISTERED]), layers=layers) is None:
+        if find(moved(facts["cells"].get(REGISTERED, ())), layers=layers) is None:
             yield f"{REGISTERED}: {layers}"
 
 

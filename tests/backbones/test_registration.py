@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones import _registration
-from backbones._registration import SIDE, centres, dead_leaves, moved
+from backbones._registration import centres, dead_leaves, moved
 from backbones.resnet50 import ResNet50
 from backbones.scales import Scales
 from harness import LoadedBackbone, Preprocessing, Weights
@@ -62,10 +62,16 @@ def test_moved_features_lie_where_they_were_seen() -> None:
 
 
 def test_stimuli_are_the_same_every_time() -> None:
-    first, again = (list(dead_leaves()) for _ in range(2))
+    first, again = (list(dead_leaves((96, 128))) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
-    assert first[0].shape == (SIDE, SIDE, 3)
+    assert first[0].shape == (96, 128, 3)
     assert not np.array_equal(first[0], first[1])
+
+
+def test_stimuli_have_a_size_that_the_network_can_take() -> None:
+    network = OneLayer(14, 14, 0)
+    network.preprocessing = Preprocessing(mean=PLAIN.mean, std=PLAIN.std, multiple_of=14)
+    assert centres(network, [LayerSpec("x", 3, 14)])["x"] == pytest.approx(6.5, abs=0.5)
 
 
 def test_too_few_positions_and_no_peak_count_as_centred() -> None:
