@@ -167,6 +167,7 @@ def planned(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Cell]]:
     network = trained(cells)
     if registered := moved(network):
         yield from ((cell, plain) for cell in registered if (plain := unmoved(cell, network)))
+        yield from _of_stages(registered)
         return
     layers = single(network)
     if not layers:
@@ -178,6 +179,13 @@ def planned(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Cell]]:
     yield from _of_sets(network, top)
     yield from _of_probes(network, str(top["layers"]))
     yield from _of_controls(cells, top)
+
+
+def _of_stages(registered: Sequence[Cell]) -> Iterator[tuple[Cell, Cell]]:
+    """The best block of stage 4 against the last of stage 3, both where they look."""
+    last, third = of_stage(single(registered), "layer4"), find(registered, layers="layer3.5@1", probe=RIDGE)
+    if last and third:
+        yield best(last), third
 
 
 def _of_sets(network: Sequence[Cell], top: Cell) -> Iterator[tuple[Cell, Cell]]:

@@ -167,10 +167,11 @@ def test_choices_on_the_published_facts(published: Facts) -> None:
     assert cost(cells, "ridge") == pytest.approx(sum(c["fitting_seconds"] for c in cells if c["probe"] == "ridge"))
     made = {(test["a"], test["b"]) for test in published["tests"]["eye"]}
     assert {(a["label"], b["label"]) for a, b in planned(cells)} == made
-    registered = list(planned(published["cells"]["eye-registered"]))
-    assert [(a["label"], b["label"]) for a, b in registered] == [
+    *registered, (fourth, third) = planned(published["cells"]["eye-registered"])
+    assert [(a["label"], b["label"]) for a, b in (*registered, (fourth, third))] == [
         (test["a"], test["b"]) for test in published["tests"]["eye-registered"]
     ]
+    assert (fourth["layers"][:6], third["layers"]) == ("layer4", "layer3.5@1")
     assert all(a["label"].replace("+registered", "", 1) == b["label"] != a["label"] for a, b in registered)
     assert {a["layers"] for a, _ in registered} == {*MOVED_LAYERS, "all"}
     curve = learning_curve(published, layers="layer3.5", probe="ridge")
