@@ -242,7 +242,7 @@ def test_failed_cells_are_tried_again(tmp_path: Path, plugin: str) -> None:
     cells = read_cells(outcome.folder).set_index("probe")
     assert cells.status.to_dict() == {"ridge": "finished", "fragile": "failed"}
     result = json.loads((cell_folder(outcome.folder, cells.cell_key["fragile"]) / "result.json").read_text())
-    assert (result["status"], result["error"]) == ("failed", "ValueError: not today")
+    assert (result["status"], result["error"]) == ("failed", "ValueError: not today (fragile.py, line 8)")
     flag.unlink()
     outcome, said = go(tmp_path, plugin, **how)
     assert "1 of 2 are finished and reused" in said

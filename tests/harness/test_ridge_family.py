@@ -40,7 +40,8 @@ def assert_as_alone(folds: Sequence[NormalEquations], alphas: Sequence[float], m
     p=st.integers(2, 30),
     more=st.integers(0, 6),
     folds=st.integers(1, 4),
-    alphas=st.lists(st.floats(1e-4, 1e2), min_size=1, max_size=7, unique=True),
+    # of two alphas a rounding apart either may be the better
+    alphas=st.lists(st.floats(1e-4, 1e2), min_size=1, max_size=7, unique_by=lambda alpha: f"{alpha:.3g}"),
     seed=st.integers(0, 99),
 )
 def test_a_family_is_solved_as_each_alone(p: int, more: int, folds: int, alphas: list[float], seed: int) -> None:
