@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -56,8 +56,8 @@ def digests(*plugins: Any) -> tuple[tuple[str, str], ...]:
 def place_of(error: BaseException) -> str:
     """The innermost line of a plugin file that the error came through, " (mine.py, line 9)"; empty if through none."""
     files = {str(module.__file__) for name, module in sys.modules.items() if name.startswith(PREFIX)}
-    here = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
-    return f" ({Path(here[-1].filename).name}, line {here[-1].lineno})" if here else ""
+    frame = _innermost(error, files)
+    return f" ({Path(frame.filename).name}, line {frame.lineno})" if frame else ""
 
 
 def _module_of(plugin: Any) -> ModuleType | None:
@@ -86,5 +86,11 @@ def _line(error: Exception, path: Path) -> str:
     """Where in the file it happened."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return f", line {error.lineno}"
-    here = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return f", line {here[-1]}" if here else ""
+    frame = _innermost(error, {str(path)})
+    return f", line {frame.lineno}" if frame else ""
+
+
+def _innermost(error: BaseException, files: Collection[str]) -> traceback.FrameSummary | None:
+    """The last line of these files that the error came through."""
+    here = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+    return here[-1] if here else None

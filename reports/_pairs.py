@@ -37,7 +37,12 @@ def against(pairs: list[dict[str, Any]], key: str, metric: str | None) -> dict[s
 
 def difference(test: dict[str, Any]) -> str:
     """ "+0.006 [−0.001, 0.013]"."""
-    return f"{_minus(test['difference'], '+')} [{_minus(test['low'])}, {_minus(test['high'])}]"
+    return f"{decimals(test['difference'], '+')} [{decimals(test['low'])}, {decimals(test['high'])}]"
+
+
+def decimals(value: float, sign: str = "-") -> str:
+    """Three decimals with a true minus."""
+    return f"{value:{sign}.3f}".replace("-", "−")
 
 
 def p_value(p: float) -> str:
@@ -53,8 +58,3 @@ def _turned(test: dict[str, Any]) -> dict[str, Any]:
         "label_b": test["label_a"],
     }
     return {**test, **swapped, "difference": -test["difference"], "low": -test["high"], "high": -test["low"]}
-
-
-def _minus(value: float, sign: str = "-") -> str:
-    """Three decimals with a true minus."""
-    return f"{value:{sign}.3f}".replace("-", "−")

@@ -29,7 +29,6 @@ BETWEEN = (("layer3.5", RIDGE), ("layer3.5", KL), (STAGES, RIDGE), (STAGES, KL))
 """The readouts by which such runs are compared."""
 REGISTERED, MOVED = "eye-registered", "+registered"
 """The run that moves features to where layers look, beside leaving them; how such a backbone's name ends."""
-MOVED_LAYERS = tuple(f"{layer}@1" for layer in ("layer2.3", "layer3.5", "layer4.0", "layer4.1", "layer4.2"))
 
 
 def find(cells: Iterable[Cell], **names: Any) -> Cell | None:
@@ -136,9 +135,9 @@ def run_names() -> list[str]:
 
 
 @cache
-def blocks() -> tuple[str, ...]:
-    """The layers that the study reads alone, shallow to deep, the stem among them."""
-    asked = load_recipes(RECIPE)[0].backbones[0].layers or ()
+def blocks(run: str = "eye") -> tuple[str, ...]:
+    """The layers that a run of the study reads alone, shallow to deep, the stem among them."""
+    asked = load_recipes(f"{RECIPE}:{run}")[0].backbones[0].layers or ()
     return tuple(layers for layers in asked if isinstance(layers, str) and layers not in SETS)
 
 
@@ -157,7 +156,7 @@ def lacking(facts: Facts) -> Iterator[str]:
         yield from (f"{run}, random: {l} · {p}" for l, p in controls if find(chance, layers=l, probe=p) is None)
         if not filters(facts["cells"][run]):
             yield f"{run}: pixels · {RIDGE}"
-    for layers in (*MOVED_LAYERS, STAGES):
+    for layers in (*blocks(REGISTERED), STAGES):
         if find(moved(facts["cells"].get(REGISTERED, ())), layers=layers) is None:
             yield f"{REGISTERED}: {layers}"
 

@@ -11,7 +11,7 @@ from harness.errors import ResultsError
 from harness.paired import EXACT
 from harness.statistics import RESAMPLES
 from reports._board import has_network, percent, score, score_with_interval
-from reports._pairs import difference, p_value
+from reports._pairs import decimals, difference, p_value
 from reports.study import is_pixels
 from reports.writeup import choices
 from reports.writeup.choices import CC, Cell, Facts
@@ -118,7 +118,7 @@ def gained(facts: Facts, run: str, layers: str, probe: str) -> str:
             return signed(found)
     ours, theirs = (choices.trained(facts["cells"][name]) for name in (choices.TWINS[run], run))
     a, b = (choices.find(cells, layers=layers, probe=probe) or {} for cells in (ours, theirs))
-    return f"{a[CC] - b[CC]:+.3f} (not tested)".replace("-", "−")
+    return f"{decimals(a[CC] - b[CC], '+')} (not tested)"
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -22,9 +22,10 @@ from harness.run import run
 from reports.study import read_studies
 from reports.writeup import __main__ as command
 from reports.writeup.choices import (
-    MOVED_LAYERS,
+    REGISTERED,
     Facts,
     best,
+    blocks,
     cost,
     find,
     gains,
@@ -173,7 +174,7 @@ def test_choices_on_the_published_facts(published: Facts) -> None:
     ]
     assert (fourth["layers"][:6], third["layers"]) == ("layer4", "layer3.5@1")
     assert all(a["label"].replace("+registered", "", 1) == b["label"] != a["label"] for a, b in registered)
-    assert {a["layers"] for a, _ in registered} == {*MOVED_LAYERS, "all"}
+    assert {a["layers"] for a, _ in registered} == {*blocks(REGISTERED), "all"}
     curve = learning_curve(published, layers="layer3.5", probe="ridge")
     assert [images for images, _ in curve] == [10, 20, 50, 100, 200, 500]
 
