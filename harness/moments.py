@@ -121,6 +121,7 @@ class Moments(Consumer):
             y=totals[rows, 0],
             yy=totals[rows, 1],
             n=totals[0, 0].item(),
+            widths=tuple(self._channels[name] for name in layers),
         )
 
     def _add(self, fold: int, batch: Batch) -> None:

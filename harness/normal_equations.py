@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,6 +25,9 @@ BAND_FEATURES, BAND_ALPHAS = 256, 5
 DEAD = 5e-6
 """A feature whose variance is a smaller share of its second moment is constant: float32 products of a constant leave up
 to 1.5e-6 (measured), which standardising would blow up to a feature of noise."""
+FLOOR = 0.01
+"""Of a layer's root mean square standard deviation: what a feature is divided by at least. One that hardly ever
+responds would be blown up until its responses in other images are thousands of standard deviations."""
 UNSOLVABLE = "no alpha of the grid gives a solvable system; use larger alphas"
 ROWS = 64
 """Rows of a matrix that are worked on together while they are in the cache."""
@@ -39,6 +43,8 @@ class NormalEquations:
     y: Float[Tensor, " t"]
     yy: Float[Tensor, " t"]
     n: float
+    widths: tuple[int, ...] = ()
+    """Features of each layer, in order; none where features are of no layers."""
 
     def squared_error(self, weights: Float[Tensor, "a p t"], bias: Float[Tensor, "a t"]) -> Float[Tensor, "a t"]:
         """sum (y - bias - x'w)^2 over these samples, without the samples; G is read once for all weights."""
@@ -49,8 +55,10 @@ class NormalEquations:
         return self.yy - 2 * linear + quadratic + 2 * crossed - 2 * bias * self.y + self.n * bias**2
 
     def first(self, p: int) -> NormalEquations:
-        """Of the first p features; shares memory."""
-        return replace(self, G=self.G[:p, :p], c=self.c[:p], m=self.m[:p])
+        """Of the first p features, some whole layers; shares memory."""
+        ends = zip(self.widths, accumulate(self.widths), strict=True)
+        widths = tuple(width for width, end in ends if end <= p)
+        return replace(self, G=self.G[:p, :p], c=self.c[:p], m=self.m[:p], widths=widths)
 
 
 def add_up(parts: Sequence[NormalEquations]) -> NormalEquations:
@@ -60,7 +68,7 @@ def add_up(parts: Sequence[NormalEquations]) -> NormalEquations:
     for part in others:
         G += part.G
     c, m, y, yy = (torch.stack([getattr(part, name) for part in parts]).sum(0) for name in ("c", "m", "y", "yy"))
-    return NormalEquations(G, c, m, y, yy, sum(part.n for part in parts))
+    return NormalEquations(G, c, m, y, yy, sum(part.n for part in parts), first.widths)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +85,8 @@ def ridge_path(equations: NormalEquations, alphas: Sequence[float]) -> list[Solu
     """Ridge on standardised features with an unpenalised intercept, one solution per alpha.
 
     Minimises |y - b - Xs v|^2 / n + alpha |v|^2, i.e. scikit-learn's Ridge(alpha * n) after StandardScaler (Hoerl &
-    Kennard 1970). A dead feature gets weight 0; None where alpha is too small for a Cholesky factor to exist.
+    Kennard 1970), but for features below `FLOOR`, which are penalised more. A dead feature gets weight 0; None where
+    alpha is too small for a Cholesky factor to exist.
     """
     weights, bias, exists = _solve(add_up([equations]), ridge, alphas)
     found = zip(alphas, weights, bias, exists.tolist(), strict=True)
@@ -89,14 +98,14 @@ class Standardised:
     """The problem |y - b - Xs v|^2 / n on standardised features Xs; a dead feature's row and column are 0."""
 
     C: Float[Tensor, "p p"]
-    """Xs'Xs / n: correlations."""
+    """Xs'Xs / n: correlations; smaller for features at the floor."""
     r: Float[Tensor, "p t"]
     """Xs'(y - mean) / n."""
     variance: Float[Tensor, " t"]
     """Of y."""
     mean: Float[Tensor, " p"]
     scale: Float[Tensor, " p"]
-    """1 / standard deviation; 0 for a dead feature."""
+    """1 / standard deviation, at the floor less; 0 for a dead feature."""
     target_mean: Float[Tensor, " t"]
 
     def in_own_units(self, weights: Float[Tensor, "*a p t"]) -> tuple[Float[Tensor, "*a p t"], Float[Tensor, "*a t"]]:
@@ -110,16 +119,25 @@ class Standardised:
 
 
 def standardise(equations: NormalEquations) -> Standardised:
-    """Overwrites G."""
+    """Features to variance 1, those below their layer's `FLOOR` to less; overwrites G."""
     n = equations.n
     mean, target_mean = equations.m / n, equations.y / n
     second = equations.G.diagonal() / n
     variance = second - mean**2
     alive = variance > DEAD * second.abs() + 1e-300
-    scale = torch.where(alive, variance.clamp(min=1e-300).rsqrt(), 0.0)
+    divided = torch.maximum(variance, _floor(variance, equations.widths)).clamp(min=1e-300)
+    scale = torch.where(alive, divided.rsqrt(), 0.0)
     right = scale[:, None] * (equations.c / n - mean[:, None] * target_mean[None, :])
     _correlate(equations.G, mean, scale, n)
     return Standardised(equations.G, right, equations.yy / n - target_mean**2, mean, scale, target_mean)
+
+
+def _floor(variance: Float[Tensor, " p"], widths: Sequence[int]) -> Float[Tensor, " p"]:
+    """The least variance that a feature of each layer is taken to have."""
+    if not widths:
+        return torch.zeros_like(variance)
+    least = torch.stack([FLOOR**2 * part.clamp(min=0).mean() for part in torch.split(variance, list(widths))])
+    return torch.repeat_interleave(least, torch.tensor(widths, device=least.device))
 
 
 def _correlate(G: Float[Tensor, "p p"], mean: Float[Tensor, " p"], scale: Float[Tensor, " p"], n: float) -> None:

@@ -61,6 +61,11 @@ class MomentsSettings:
         if not 0 <= self.centre < math.inf:
             raise ValueError(f"centre must not be negative, not {self.centre}")
 
+    @property
+    def revision(self) -> int:
+        """2: features that hardly ever respond are not blown up to unit variance."""
+        return 2
+
     def named(self, name: str) -> str:
         """The name with the variants that change what is fitted, and the link."""
         extras = [self.fitted_to] * (self.target != "density") + ["position"] * self.position

@@ -36,6 +36,11 @@ class Pooled(GradientSettings, Probe):
         """Names the solver."""
         return "pooled-ridge" if self.solver == "ridge" else f"pooled-sgd-{self.loss}"
 
+    @property
+    def revision(self) -> int:
+        """2 of the ridge: features that hardly ever respond are not blown up to unit variance."""
+        return 2 if self.solver == "ridge" else super().revision
+
     def passes(self) -> int:
         """One for the closed form."""
         return 1 if self.solver == "ridge" else 1 + self.epochs
@@ -50,7 +55,8 @@ class PooledMoments(Consumer):
 
     def __init__(self, layers: tuple[LayerSpec, ...], raster: Size, n_folds: int) -> None:
         self.layers, self.raster, self.n_folds = tuple(layer.name for layer in layers), raster, n_folds
-        self.features = sum(layer.channels for layer in layers)
+        self.widths = tuple(layer.channels for layer in layers)
+        self.features = sum(self.widths)
         self._sums: dict[tuple[int, str], Tensor] = {}
 
     def expected_bytes(self) -> int:
@@ -81,7 +87,7 @@ class PooledMoments(Consumer):
 
     def _equations(self, fold: int) -> NormalEquations:
         G, c, m, y, yy, n = (self._sums[fold, name] for name in ("G", "c", "m", "y", "yy", "n"))
-        return NormalEquations(G, c, m, y, yy, n.item())
+        return NormalEquations(G, c, m, y, yy, n.item(), self.widths)
 
     def _add(self, fold: int, x: Tensor, y: Tensor) -> None:
         if (fold, "G") not in self._sums:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from harness import normal_equations
 from harness._band import STRIPE, WIDTH, band, mirror, stripes
-from harness.normal_equations import NormalEquations, add_up, cross_validate, ridge_path
+from harness.normal_equations import FLOOR, NormalEquations, add_up, cross_validate, ridge_path
 
 ALPHAS = [10.0**k for k in range(-6, 3)]
 
@@ -130,6 +131,40 @@ def test_path_equals_the_plain_solve_and_leaves_the_statistics_alone() -> None:
         plain = torch.linalg.solve(system, standard.T @ (y - y.mean(0)) / len(x)) / deviation[:, None]
         torch.testing.assert_close(solution.weights, plain, rtol=1e-8, atol=1e-9)
         torch.testing.assert_close(solution.bias, y.mean(0) - mean @ plain, rtol=1e-8, atol=1e-8)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=4), st.integers(0, 999), st.sampled_from([1e-4, 1e-2, 1.0]))
+def test_features_are_divided_by_a_hundredth_of_their_layers_at_least(
+    widths: list[int], seed: int, alpha: float
+) -> None:
+    random = torch.Generator().manual_seed(seed)
+    p = sum(widths)
+    x = torch.randn(3 * p + 9, p, generator=random, dtype=torch.float64) + 2
+    x *= 10 ** (6 * torch.rand(p, generator=random, dtype=torch.float64) - 3)
+    y = torch.randn(len(x), 1, generator=random, dtype=torch.float64)
+    (found,) = ridge_path(replace(equations(x, y), widths=tuple(widths)), [alpha])
+    deviation = x.std(0, correction=0)
+    least = [FLOOR * part.square().mean().sqrt() for part in torch.split(deviation, widths)]
+    divided = torch.maximum(deviation, torch.repeat_interleave(torch.stack(least), torch.tensor(widths)))
+    shrunk = (x - x.mean(0)) / divided
+    system = shrunk.T @ shrunk / len(x) + alpha * torch.eye(p, dtype=torch.float64)
+    plain = torch.linalg.solve(system, shrunk.T @ (y - y.mean(0)) / len(x)) / divided[:, None]
+    assert found is not None
+    torch.testing.assert_close(found.weights * divided[:, None], plain * divided[:, None], rtol=1e-6, atol=1e-8)
+
+
+def test_a_feature_that_hardly_ever_responds_does_not_decide_held_out_errors() -> None:
+    """In one fold it responds as the others do, elsewhere a ten-thousandth as strongly, in two places."""
+    x, y = (torch.randn(900, p, generator=torch.Generator().manual_seed(p), dtype=torch.float64) for p in (9, 1))
+    x[:, 8] = torch.where(torch.arange(900) % 3 == 0, x[:, 8].relu(), 0.0)
+    x[[1, 2], 8], y[[1, 2]] = 1e-4, 5.0
+    parts = [equations(x[k::3], y[k::3]) for k in range(3)]
+    alone = cross_validate(lambda folds: summed(parts, folds), range(3), [1e-3, 1e-1])
+    layer = [replace(part, widths=(9,)) for part in parts]
+    best = cross_validate(lambda folds: summed(layer, folds), range(3), [1e-3, 1e-1])
+    assert min(alone.cv_error) > 100
+    assert min(best.cv_error) < 1.2
 
 
 @settings(max_examples=20)

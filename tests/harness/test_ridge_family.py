@@ -48,6 +48,18 @@ def test_a_family_is_solved_as_each_alone(p: int, more: int, folds: int, alphas:
     assert_as_alone(parts(p + more, folds, seed), alphas, more)
 
 
+def test_the_same_where_faint_features_are_at_the_floor_of_their_layer() -> None:
+    folds = [replace(fold, widths=(6, 3, 4)) for fold in parts(13, 3, 5)]
+    for fold in folds:
+        for faint in (1, 7, 10):
+            shrink = torch.ones(13).index_fill_(0, torch.tensor([faint]), 1e-4)
+            fold.G.mul_(shrink).mul_(shrink[:, None])
+            fold.c.mul_(shrink[:, None])
+            fold.m.mul_(shrink)
+    assert_as_alone(folds, [1e-3, 1e-1, 1.0], 4)
+    assert folds[0].first(9).widths == (6, 3)
+
+
 def test_the_same_where_one_band_serves_every_alpha() -> None:
     assert_as_alone(parts(BAND_FEATURES + 9, 2, 0), [1e-3, 1e-2, 1e-1, 1.0, 10.0], 5)
 
