@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from harness import interrupt
+from harness.blame import in_words
 from harness.calibration import Calibration
 from harness.distributed import gather_to_main
 from harness.errors import MetricInputError
@@ -31,7 +32,7 @@ from harness.rounds import Round, Tally
 from harness.scoring_state import ScoringState
 from harness.small_maps import SmallMaps
 from harness.stream import Stream
-from harness.time_limit import TimeLimit, in_words
+from harness.time_limit import TimeLimit
 from harness.timing import Stopwatch
 from harness.types import Batch
 
@@ -231,9 +232,10 @@ class _Desk:
         return metric.function(maps, *given, **({"ranks": ranks} if metric.shares_ranks else {}))
 
     def _note_broken(self, metric: Metric, error: Exception) -> None:
+        words = in_words(error)
         if metric.name not in self.scores.broken_metrics:
-            log.warning("metric %s failed: %s: %s", metric.name, type(error).__name__, error)
-        self.scores.broken_metrics[metric.name] = f"{type(error).__name__}: {error}".replace("; ", ", ")
+            log.warning("metric %s failed: %s", metric.name, words)
+        self.scores.broken_metrics[metric.name] = words.replace("; ", ", ")
 
     def _log_density(self, maps: Tensor, batch: Batch) -> Tensor | None:
         own = self.readout.log_density(batch)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from harness.blame import blaming
 from harness.errors import DeviceMemoryError
 from harness.feature_cache import Precision as FeaturePrecision
 from harness.feature_cache import rounded
@@ -43,15 +45,19 @@ class Extractor:
     def features(self, pixels: UInt8[Tensor, "b 3 h w"], size: Size) -> dict[str, Float[Tensor, "b c h w"]]:
         """Of stimuli of `size`, given at the network input's size; area-averaged where finer than the fitting grid.
 
-        float32, channels last in memory.
+        float32, channels last in memory. Raises PluginError for a network that fails.
         """
         x = self.backbone.preprocessing(pixels, torch.float32).contiguous(memory_format=torch.channels_last)
         with autocast(self.settings.precision, self.device):
-            native = self.backbone.forward(x, [layer.name for layer in self.layers])
+            native = self._forward(x)
         grid = self.settings.grid_for(size)
         averaged = {name: no_finer_than(f.float(), grid) for name, f in native.items()}
         kept = rounded(averaged, self.rounding)
         return {name: f.float().contiguous(memory_format=torch.channels_last) for name, f in kept.items()}
+
+    def _forward(self, x: Float[Tensor, "b 3 h w"]) -> Mapping[str, Float[Tensor, "b c h w"]]:
+        with blaming("the network"):
+            return self.backbone.forward(x, [layer.name for layer in self.layers])
 
 
 def prepare(backbone: LoadedBackbone, *, compile: bool = False) -> None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from harness.blame import blaming
 from harness.distributed import gather, main_first, size
+from harness.errors import PluginError
 from harness.identity import cell_key, identity
 from harness.part_run import PartRun
 from harness.results import CellResult
@@ -17,7 +19,7 @@ from harness.unfinished import unfinished_parts
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness._backbone import LoadedBackbone
+    from harness._backbone import Backbone, LoadedBackbone
     from harness.album import GrowingAlbum
     from harness.cells import Cell, Group
     from harness.data.dataset import Dataset
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from harness.plan import Plan
     from harness.progress import Progress
     from harness.results import ResultsFolder
+    from harness.snapshots import Snapshots
 
 
 @dataclass
@@ -53,7 +56,10 @@ class GroupRun:
         ended = [self._result(cell, None, cell.unrun, cell.skip) for cell in self.group.cells if cell.skip]
         if not self.group.runnable:
             return ended
-        loaded = self._load()
+        try:
+            loaded = self._load()
+        except PluginError as error:
+            return ended + [self._result(cell, None, "failed", str(error)) for cell in self.group.runnable]
         cells: dict[str, Cell] = {}
         for cell in self.group.runnable:
             key = cell_key(self._identity(cell, loaded))
@@ -65,9 +71,18 @@ class GroupRun:
         results = self._reopened(cells, loaded)
         missing = {key: cell for key, cell in cells.items() if key not in gather(set(results))[0]}
         for part, work in unfinished_parts(self.state, self._facts(), missing, self.plan.recipe.save_every_s, self.say):
-            group = dataclasses.replace(self.group, cells=tuple(part.values()))
-            results |= PartRun(self, group, loaded, work).run(part)
+            results |= self._run(part, loaded, work)
         return ended + [results[key] for key in cells if key in results]
+
+    def _run(self, part: dict[str, Cell], loaded: LoadedBackbone | None, work: Snapshots) -> dict[str, CellResult]:
+        """The results of some cells; all have failed where the network does."""
+        group = dataclasses.replace(self.group, cells=tuple(part.values()))
+        try:
+            return PartRun(self, group, loaded, work).run(part)
+        except PluginError as error:
+            if size() > 1:
+                raise  # the others may be elsewhere
+            return {key: self.new_result(cell, loaded, str(error)) for key, cell in part.items()}
 
     def skipped(self, reason: str) -> list[CellResult]:
         """Every cell of the group as a row that says why it was not run."""
@@ -78,7 +93,7 @@ class GroupRun:
             return None
         self.progress.say(f"{self.group.backbone.label}: loading weights {self.group.backbone.weights}")
         backbone = self.group.backbone
-        loaded = main_first(lambda: backbone.load(self.device))
+        loaded = main_first(lambda: _loaded(backbone, self.device))
         used = loaded.weights
         self.progress.say(
             f"{self.group.backbone.label}: weights {used.name} ({used.source}, sha256 {used.sha256[:12]})"
@@ -122,7 +137,13 @@ class GroupRun:
 
     def _result(self, cell: Cell, loaded: LoadedBackbone | None, status: Any, error: str | None) -> CellResult:
         resolved = self._identity(cell, loaded)
-        if cell.skip or status == "skipped":  # without weights there is nothing else to tell two of them apart
+        unknown = loaded is None and self.group.backbone is not None
+        if cell.skip or status == "skipped" or unknown:  # without weights nothing else tells two of them apart
             resolved["skipped"] = cell.label
         weights = loaded.weights.name if loaded is not None else cell.weights
         return CellResult(cell, cell_key(resolved), resolved, status, error, weights)
+
+
+def _loaded(backbone: Backbone, device: torch.device) -> LoadedBackbone:
+    with blaming("the network cannot be loaded"):
+        return backbone.load(device)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from harness._backbone import Backbone, LoadedBackbone, Preprocessing, Weights
 from harness._parameters import class_of, parameters_of, signature_of
-from harness.errors import PluginError, RecipeError, SalprobeError, WeightsError
+from harness.blame import blaming
+from harness.errors import PluginError, RecipeError, WeightsError
 from harness.types import LayerSpec
 
 if TYPE_CHECKING:
@@ -71,16 +72,10 @@ class ModuleBackbone(Backbone):
         return HookedModule(module.to(device), hooked, self.features, weights, self.preprocessing, device)
 
     def _built(self) -> nn.Module:
-        try:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.seed)
-                module = self.build()
-        except SalprobeError:
-            raise
-        except Exception as error:
-            raise WeightsError(
-                f"{self.label}: weights {self.weights} cannot be had: {type(error).__name__}: {error}"
-            ) from error
+        cannot = f"{self.label}: weights {self.weights} cannot be had"
+        with blaming(cannot, WeightsError), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            module = self.build()
         return module.requires_grad_(False).eval()
 
     def _describe(self, module: nn.Module) -> Weights:

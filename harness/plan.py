@@ -13,11 +13,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness._backbone import BACKBONES, Backbone
 from harness._probe import PROBES, Probe
+from harness.blame import blaming, in_words
 from harness.broken import BrokenProbe, broken_probe
 from harness.cells import NO_BACKBONE, Cell, Group
 from harness.crossing import data_label
 from harness.data.dataset import DATASETS, DatasetReader, Split
-from harness.errors import PluginError, RecipeError, SalprobeError
+from harness.errors import RecipeError, SalprobeError
 from harness.metric_registry import METRICS
 from harness.metrics import Metric
 from harness.plugin_files import digests, load_plugins
@@ -102,16 +103,13 @@ def readers(recipe: Recipe) -> tuple[DatasetReader, DatasetReader]:
 def build(registry: Registry[type[P]], entry: Entry, place: str) -> P:
     """The plugin of an entry with its parameters validated; raises RecipeError naming the parameter."""
     cls = registry.get(entry.name)
-    try:
-        return TypeAdapter(cls).validate_python(entry.parameters)
-    except ValidationError as error:
-        known = ", ".join(field.name for field in dataclasses.fields(cls))  # type: ignore[arg-type]
-        message = f"{describe(error, place)}\n  ({registry.kind} {entry.name} has the parameters: {known})"
-        raise RecipeError(message) from error
-    except SalprobeError:
-        raise
-    except Exception as error:
-        raise PluginError(f"{registry.kind} {entry.name}: {type(error).__name__}: {error}") from error
+    with blaming(f"{registry.kind} {entry.name}"):
+        try:
+            return TypeAdapter(cls).validate_python(entry.parameters)
+        except ValidationError as error:
+            known = ", ".join(field.name for field in dataclasses.fields(cls))  # type: ignore[arg-type]
+            message = f"{describe(error, place)}\n  ({registry.kind} {entry.name} has the parameters: {known})"
+            raise RecipeError(message) from error
 
 
 def _variants(registry: Registry[type[P]], entry: Entry, place: str) -> Iterator[P]:
@@ -183,7 +181,7 @@ def _backbones(entry: LayeredEntry, index: int) -> list[tuple[Backbone | str, La
 
 
 def _words(error: Exception) -> str:
-    return str(error) if isinstance(error, SalprobeError) else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, SalprobeError) else in_words(error)
 
 
 def _fault(probe: Probe) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import torch
 
 from harness._backbone import BACKBONES
 from harness._probe import PROBES
+from harness.blame import is_about_memory
 from harness.data.images import resize_image
 from harness.density import sigma_for
 from harness.errors import ResultsError, SalprobeError, UnknownNameError, WeightsError
@@ -100,7 +101,7 @@ class Predictor:
             batch = self._batch(size, self._features(pixels, size))
             found: Float[ndarray, "h w"] = stimulus_maps(self.readout(batch), batch)[0].cpu().contiguous().numpy()
         except (RuntimeError, MemoryError) as error:
-            if not _is_about_memory(error):
+            if not is_about_memory(error):
                 raise
             raise no_room(self.device, size, "shrink it, or use another device") from error
         return found
@@ -208,8 +209,3 @@ def _by_resolved_name(asked: Any, recorded: dict[str, Any], device: torch.device
         return named.load(device) if found is not None and found.sha256 == recorded["sha256"] else None
     except (SalprobeError, TypeError, ValueError):
         return None
-
-
-def _is_about_memory(error: Exception) -> bool:
-    """The CPU's allocator says it in a plain RuntimeError."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.album import GrowingAlbum
+from harness.blame import blaming
 from harness.cell_pictures import keep_extremes
 from harness.crossing import facts, naming_its_place, trained_elsewhere
 from harness.determinism import deterministic
@@ -35,7 +36,7 @@ from harness.snapshots import STATE
 from harness.uncertainty import Uncertainty
 
 if TYPE_CHECKING:
-    from harness.data.dataset import Dataset, Split
+    from harness.data.dataset import Dataset, DatasetReader, Split
     from harness.data.source import Source
     from harness.plan import Plan
     from harness.progress import Progress
@@ -234,8 +235,7 @@ def read_split(plan: Plan, split: Split, progress: Progress) -> Dataset:
     reader = plan.reader_of(split)
     progress.say(f"reading {reader.label}, {split} split")
     with naming_its_place(plan.recipe, split):
-        main_first(lambda: reader.prepare(split, progress))
-        dataset = main_first(lambda: reader.read(split))
+        dataset = main_first(lambda: _read(reader, split, progress))
     _say_left_out(dataset, progress)
     if len(dataset) == 0:
         raise DataError(f"{dataset.name}: the {split} split has no usable image")
@@ -244,6 +244,12 @@ def read_split(plan: Plan, split: Split, progress: Progress) -> Dataset:
     points = len(dataset.row)
     progress.say(f"{dataset.name} {split}: {len(dataset)} images, {points} {dataset.points_kind} points")
     return dataset
+
+
+def _read(reader: DatasetReader, split: Split, progress: Progress) -> Dataset:
+    with blaming(f"dataset {reader.label}, {split} split", DataError):
+        reader.prepare(split, progress)
+        return reader.read(split)
 
 
 def _say_left_out(dataset: Dataset, progress: Progress) -> None:

@@ -16,18 +16,10 @@ from contextlib import contextmanager
 from types import FrameType
 
 from harness.errors import CellTimeoutError
-from harness.plugin_files import place_of
 
 _AGAIN_S = 0.001
 _OWN = (__file__, contextlib.__file__)
 """Code that is not interrupted: it is about to be over, or about to begin."""
-
-
-def in_words(error: Exception) -> str:
-    """The error of a cell as its row has it, with the line of the plugin file it came from, if from one."""
-    if isinstance(error, CellTimeoutError):
-        return str(error)
-    return f"{type(error).__name__}: {error}{place_of(error)}"
 
 
 class _RangError(BaseException):

@@ -14,12 +14,13 @@ import torch
 
 from harness import distributed, interrupt
 from harness._probe import Consumer, Context, Trainer
+from harness.blame import in_words
 from harness.callable_readout import as_readout
 from harness.errors import PluginError
 from harness.ground_truth import Pool
 from harness.readout import Readout
 from harness.stream import Stream
-from harness.time_limit import TimeLimit, in_words
+from harness.time_limit import TimeLimit
 from harness.timing import Stopwatch
 from harness.training_state import TrainingState, shared_name
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness._parameters import class_of, parameters_of, signature_of
+from harness.blame import blaming
 from harness.data.dataset import Dataset, DatasetReader, Split
 from harness.data.images import check_image
-from harness.errors import DataError, SalprobeError
+from harness.errors import DataError
 from harness.paths import expanded
 from harness.types import Points, Size
 
@@ -75,12 +76,8 @@ def reader_from_function(function: Callable[..., Iterable[Looked]]) -> type[Data
     signature = signature_of(function, ("split",))
 
     def read(self: DatasetReader, split: Split) -> Dataset:
-        try:
+        with blaming(f"dataset {self.name}, {split} split", DataError):
             images = list(function(split, **parameters_of(self, signature)))
-        except SalprobeError:
-            raise
-        except Exception as error:
-            raise DataError(f"dataset {self.name}, {split} split: {type(error).__name__}: {error}") from error
         return Dataset.from_fixations(self.name, split, images)
 
     return class_of(function, DatasetReader, signature, read=read)

@@ -10,11 +10,11 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
+from harness.blame import in_words
 from harness.errors import ContractError, SalprobeError
 from harness.plan import build
 from harness.recipe import Entry
 from harness.registry import Registry
-from harness.time_limit import in_words
 
 S = TypeVar("S")
 P = TypeVar("P")

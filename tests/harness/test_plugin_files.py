@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -13,7 +14,8 @@ from PIL import Image
 
 from harness import registry as registry_module
 from harness._probe import PROBES
-from harness.errors import PluginError, RecipeError
+from harness.blame import blaming
+from harness.errors import DataError, PluginError, RecipeError
 from harness.plan import make_plan
 from harness.plugin_files import digests, file_of, load_plugins
 from harness.recipe import load_recipe
@@ -260,4 +262,95 @@ def test_a_metric_that_raises_costs_its_own_column(tmp_path: Path) -> None:
     cells = read_cells(outcome.folder)
     assert cells.status.item() == "finished"
     assert np.isfinite(cells.cc.item())
-    assert "bad: ZeroDivisionError: division by zero" in cells.unscored.item()
+    line = len(text.splitlines())
+    assert f"bad: ZeroDivisionError: division by zero (score.py, line {line})" in cells.unscored.item()
+
+
+FRAGILE = """
+from torch import nn
+from harness import backbone
+
+class Fragile(nn.Conv2d):
+    def forward(self, x):
+        return {}[x.shape[1]]
+
+@backbone("fragile", layers={"0": (8, 2)})
+def fragile(*, weights: str = "random", where: str = "nowhere") -> nn.Module:
+    '''One convolution. where: it fails.'''
+    if where == "build":
+        return {}[where]
+    kind = Fragile if where == "forward" else nn.Conv2d
+    return nn.Sequential(kind(3, 8, 3, 2, 1))
+"""
+
+
+def test_a_network_that_fails_takes_down_its_own_cells_only(tmp_path: Path) -> None:
+    files = write(tmp_path, net=FRAGILE)
+    nets = [{"name": "fragile", "where": where} for where in ("forward", "build", "nowhere")]
+    outcome, _ = go(tmp_path / "out", plugins=files, backbones=nets, layers=["0"], probes=["ridge"], pictures=0)
+    cells = read_cells(outcome.folder).set_index("backbone")
+    assert cells.status.to_dict() == {
+        "fragile[where=forward]": "failed",
+        "fragile[where=build]": "skipped",
+        "fragile": "finished",
+    }
+    assert cells.error["fragile[where=forward]"] == "the network: KeyError: 3 (net.py, line 7)"
+    assert "weights random cannot be had: KeyError: 'build' (net.py, line 13)" in cells.error["fragile[where=build]"]
+
+
+LAZY = """
+from harness import ModuleBackbone
+
+@backbone("lazy")
+class Lazy(ModuleBackbone):
+    '''It cannot be loaded.'''
+    layers = {"0": (8, 2)}
+
+    def build(self):
+        return nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1))
+
+    def load(self, device):
+        return {}[device.type]
+"""
+
+
+def test_a_network_that_cannot_be_loaded_takes_down_its_own_cells_only(tmp_path: Path) -> None:
+    text = BACKBONE + LAZY
+    files = write(tmp_path, net=text)
+    nets = ["lazy", "own_net"]
+    outcome, _ = go(tmp_path / "out", plugins=files, backbones=nets, layers=["0"], probes=["ridge"], pictures=0)
+    cells = read_cells(outcome.folder).set_index("backbone")
+    assert cells.status.to_dict() == {"lazy": "failed", "own_net": "finished"}
+    line = len(text.splitlines())
+    assert cells.error["lazy"] == f"the network cannot be loaded: KeyError: 'cpu' (net.py, line {line})"
+
+
+READER_CLASS = """
+from harness import DatasetReader, dataset
+
+@dataset("unread")
+class Unread(DatasetReader):
+    def read(self, split):
+        return {}[split]
+"""
+READER_FUNCTION = """
+from harness import dataset
+
+@dataset("unread")
+def unread(split):
+    return {}[split]
+"""
+
+
+@pytest.mark.parametrize("text", [READER_CLASS, READER_FUNCTION])
+def test_a_reader_that_raises_is_named_with_its_line(tmp_path: Path, text: str) -> None:
+    files = write(tmp_path, mine=text)
+    words = rf"dataset unread, train split: KeyError: 'train' \(mine\.py, line {len(text.splitlines())}\)"
+    with pytest.raises(DataError, match=words):
+        go(tmp_path / "out", plugins=files, dataset={"reader": "unread"})
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory"), OSError(errno.ENOSPC, "no room")])
+def test_nobody_is_blamed_for_the_machine(error: Exception) -> None:
+    with pytest.raises(type(error)), blaming("a plugin"):
+        raise error
