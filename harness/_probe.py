@@ -106,8 +106,6 @@ class Context:
     device: torch.device
     _shared: MutableMapping[Hashable, Consumer]
     _uses: Callable[[Hashable], None] = lambda _: None
-    crosses: bool = False
-    """Whether the held-out images are of another dataset: their gaze may have other densities of points."""
     centre_prior: Callable[[], Float[Tensor, "30 40"]] = lambda: torch.ones(30, 40)
     """The training images' pooled gaze in relative coordinates, blurred, mean 1; needs no pass."""
 

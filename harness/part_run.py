@@ -131,7 +131,7 @@ class PartRun:
         return room, TrainingState(room, self.work)
 
     def _room(self, cells: dict[str, Cell], training: Stream) -> Classroom:
-        return Classroom(cells, training, crosses=self.recipe.crosses, limit_s=self.recipe.cell_timeout_s)
+        return Classroom(cells, training, limit_s=self.recipe.cell_timeout_s)
 
     def _stream(self) -> Stream:
         whole, rounding = self.whole, self.recipe.cache.precision

@@ -74,10 +74,8 @@ class Student:
 class Classroom:
     """All trainers of a group and the work they share."""
 
-    def __init__(
-        self, cells: Mapping[str, Cell], stream: Stream, *, crosses: bool = False, limit_s: float | None = None
-    ) -> None:
-        self.stream, self.crosses, self.limit_s = stream, crosses, limit_s
+    def __init__(self, cells: Mapping[str, Cell], stream: Stream, *, limit_s: float | None = None) -> None:
+        self.stream, self.limit_s = stream, limit_s
         self.shared: dict[Hashable, Consumer] = {}
         self.shared_watch: defaultdict[Hashable, Stopwatch] = defaultdict(Stopwatch)
         self.passes = 0
@@ -255,7 +253,6 @@ class Classroom:
             device=self.stream.device,
             _shared=self.shared,
             _uses=student.shared.add,
-            crosses=self.crosses,
             centre_prior=lambda: self._prior,
         )
 

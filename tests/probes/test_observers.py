@@ -133,18 +133,17 @@ def test_a_single_person_agrees_with_nobody(dataset: Dataset, method: str) -> No
 
 @pytest.mark.parametrize("method", ["split-half", "leave-one-out", "spearman-brown"])
 def test_saved_and_loaded(method: str, tmp_path: Path) -> None:
-    context = Context((), n_images=4, n_folds=2, seed=SEED, device=CPU, _shared={}, crosses=True)
+    context = Context((), n_images=4, n_folds=2, seed=SEED, device=CPU, _shared={})
     made = Observers(method=method).trainer(context).readout()  # type: ignore[arg-type]
     save_readout(made, tmp_path)
     loaded = load_readout(tmp_path)
     assert (type(loaded), loaded.state()) == (type(made), made.state())
 
 
-@pytest.mark.parametrize("crosses", [False, True])
-def test_a_ceiling_s_map_has_no_scale(dataset: Dataset, crosses: bool) -> None:
+def test_a_ceiling_s_map_has_no_scale(dataset: Dataset) -> None:
     """What turns maps into densities is fitted on other images, which may have many times as many points."""
     batch = next(Stream(dataset.take([3]), StreamSettings(), CPU).batches())
-    scaled = Observers().trainer(Context((), 4, 2, SEED, CPU, {}, crosses=crosses)).readout()(batch)
+    scaled = Observers().trainer(Context((), 4, 2, SEED, CPU, {})).readout()(batch)
     counted = ObserversReadout(SEED, scaled=False)(batch)  # as earlier results have it
     assert scaled.mean().item() == pytest.approx(1, rel=1e-5)
     torch.testing.assert_close(counted / counted.mean(), scaled)
