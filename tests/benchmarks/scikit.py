@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.machine import stream_settings
+from harness.normal_equations import FLOOR
 from harness.plan import Plan
 from harness.readout import LinearReadout, load_readout
 from harness.results import read_cells
@@ -122,7 +123,10 @@ def sklearn_sgd(job: Job) -> Peer:
 
 
 def ridge_difference(job: Job, results: Path, layer_set: str) -> dict[str, float]:
-    """How far a finished run's ridge is from scikit-learn's (float64) at the same alpha, on the training images."""
+    """How far a finished run's ridge is from scikit-learn's (float64) at the same alpha, on the training images.
+
+    Channels below their layer's floor are divided by it, as ours are.
+    """
     from sklearn.linear_model import Ridge
     from sklearn.preprocessing import StandardScaler
 
@@ -133,6 +137,9 @@ def ridge_difference(job: Job, results: Path, layer_set: str) -> dict[str, float
     stored = store(plan_for(job, ("ridge",)))
     X = stored.of(stored.sets[layer_set]).astype(np.float64)
     scaler = StandardScaler().fit(X)
+    widths = [len(ours.weights[name]) for name in stored.sets[layer_set]]
+    floors = [FLOOR * np.sqrt(layer.mean()) for layer in np.split(scaler.var_, np.cumsum(widths)[:-1])]
+    scaler.scale_ = np.maximum(scaler.scale_, np.repeat(floors, widths))
     theirs = Ridge(alpha=ours.info["alpha"] * len(X), solver="cholesky").fit(scaler.transform(X), stored.y)
     weights = np.concatenate([ours.weights[name].double().numpy() for name in stored.sets[layer_set]])
     predicted, expected = X @ weights + ours.bias, theirs.predict(scaler.transform(X))
