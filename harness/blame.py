@@ -19,6 +19,11 @@ def in_words(error: Exception) -> str:
     return f"{type(error).__name__}: {error}{place_of(error)}"
 
 
+def message_of(error: Exception) -> str:
+    """A declared error's own words, which say where; of any other what it is as well."""
+    return str(error) if isinstance(error, SalprobeError) else in_words(error)
+
+
 @contextmanager
 def blaming(what: str, kind: type[SalprobeError] = PluginError) -> Iterator[None]:
     """What is not declared becomes an error of this kind, "what: KeyError: 'c' (mine.py, line 9)".

@@ -27,8 +27,9 @@ from harness.progress import Silent, progress_for
 from harness.recipe import Recipe, load_recipe, load_recipes
 from harness.registry import Registry
 from harness.results import Observer
-from harness.run import read_splits, run
+from harness.run import run
 from harness.score import Scoring, label_for, plan_for
+from harness.splits import read_splits
 from harness.tracking import MlflowObserver
 from harness.units import gib
 

@@ -14,8 +14,8 @@ from harness.data.dataset import Split
 from harness.data.source import OWN
 from harness.data_source import plan_of, print_source
 from harness.progress import progress_for
-from harness.run import read_split
 from harness.shown import shown
+from harness.splits import read_split
 
 if TYPE_CHECKING:
     from harness.data.dataset import DatasetReader

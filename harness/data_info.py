@@ -14,8 +14,8 @@ from harness.data._summary import Spread, Summary, summarise
 from harness.data_source import plan_of, print_source
 from harness.errors import DataError, ResultsError
 from harness.progress import progress_for
-from harness.run import read_split
 from harness.shown import shown, shown_lines
+from harness.splits import read_split
 
 if TYPE_CHECKING:
     from harness.data.dataset import Dataset, Split

@@ -24,8 +24,8 @@ from harness.predictor import saved_readout
 from harness.readout import Readout
 from harness.recipe import load_recipe
 from harness.results import RECIPE, RUN, cell_folder, read_cells
-from harness.run import read_split
 from harness.shown import shown
+from harness.splits import read_split
 from harness.stream import Stream
 
 if TYPE_CHECKING:

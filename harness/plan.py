@@ -13,12 +13,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness._backbone import BACKBONES, Backbone
 from harness._probe import PROBES, Probe
-from harness.blame import blaming, in_words
+from harness.blame import blaming, message_of
 from harness.broken import BrokenProbe, broken_probe
 from harness.cells import NO_BACKBONE, Cell, Group
 from harness.crossing import data_label
 from harness.data.dataset import DATASETS, DatasetReader, Split
-from harness.errors import RecipeError, SalprobeError
+from harness.errors import RecipeError
 from harness.metric_registry import METRICS
 from harness.metrics import Metric
 from harness.plugin_files import digests, load_plugins
@@ -163,7 +163,7 @@ def _sound_probes(entry: LayeredEntry, index: int, *, has_backbones: bool) -> li
     except RecipeError:
         raise
     except Exception as error:
-        return [broken_probe(entry.name, _words(error), has_backbones=has_backbones)]
+        return [broken_probe(entry.name, message_of(error), has_backbones=has_backbones)]
     return probes
 
 
@@ -176,12 +176,8 @@ def _backbones(entry: LayeredEntry, index: int) -> list[tuple[Backbone | str, La
     except RecipeError:
         raise
     except Exception as error:
-        return [(_words(error), entry)]
+        return [(message_of(error), entry)]
     return [(backbone, entry) for backbone in backbones]
-
-
-def _words(error: Exception) -> str:
-    return str(error) if isinstance(error, SalprobeError) else in_words(error)
 
 
 def _fault(probe: Probe) -> dict[str, Any]:
@@ -248,7 +244,7 @@ def _skip(probe: Probe, layers: tuple[LayerSpec, ...]) -> dict[str, Any]:
     try:
         return {"skip": probe.skip(layers)}
     except Exception as error:
-        return {"skip": _words(error), "broken": True}
+        return {"skip": message_of(error), "broken": True}
 
 
 def _expand(layer_sets: list[LayerSet], backbone: Backbone) -> Iterator[LayerSet]:

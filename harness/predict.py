@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from PIL import Image
 
 from harness.album import JPEG
-from harness.blame import in_words
+from harness.blame import message_of
 from harness.data.image_files import ImageFile, find_images
 from harness.data.images import BadImageError, read_image
 from harness.errors import NO_ROOM, DataError, ResultsError, SalprobeError
@@ -173,4 +173,4 @@ def _reason(error: Exception) -> str:
         return error.reason
     if isinstance(error, OSError):
         return f"cannot be written: {error.strerror or error}"
-    return str(error) if isinstance(error, SalprobeError) else in_words(error)
+    return message_of(error)

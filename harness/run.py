@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.album import GrowingAlbum
-from harness.blame import blaming
 from harness.cell_pictures import keep_extremes
-from harness.crossing import facts, naming_its_place, trained_elsewhere
+from harness.crossing import facts, trained_elsewhere
 from harness.determinism import deterministic
-from harness.distributed import gather, is_main, main_first, main_only, size
+from harness.distributed import gather, is_main, main_only, size
 from harness.ended_cells import EndedCells, supersede_all
 from harness.environment import describe_environment
-from harness.errors import DataError, WeightsError
+from harness.errors import WeightsError
 from harness.files import remove_leftovers
 from harness.ground_truth import POOL_RULE
 from harness.group_run import GroupRun
@@ -33,10 +32,11 @@ from harness.overlap import refuse_overlap
 from harness.overwrite import Overwrite, refuse_results
 from harness.results import CellResult, Observer, ResultsFolder, RunRecord
 from harness.snapshots import STATE
+from harness.splits import read_splits
 from harness.uncertainty import Uncertainty
 
 if TYPE_CHECKING:
-    from harness.data.dataset import Dataset, DatasetReader, Split
+    from harness.data.dataset import Dataset
     from harness.data.source import Source
     from harness.plan import Plan
     from harness.progress import Progress
@@ -46,8 +46,6 @@ log = logging.getLogger("salprobe")
 _MACHINE = ("tracking", "device", "workers", "batch_size", "compile", "cache", "save_every_s", "cell_timeout_s")
 UNCOUNTED = (*_MACHINE, "compare", "plugins", "allow_overlap")
 """Keys of a recipe that leave a matrix what it is."""
-_SHOWN = 20
-"""Skipped images that are named on the terminal; a choice of few observers can leave out thousands."""
 _NAMED = 3
 """Cells that are named where several are not asked for any more."""
 
@@ -223,43 +221,6 @@ class _Journey:
     def _tell(self, result: CellResult) -> None:
         for observer in self.observers:
             observer.cell_ended(result)
-
-
-def read_splits(plan: Plan, progress: Progress) -> tuple[Dataset, Dataset]:
-    """Training and held-out images; raises DataError for an empty split."""
-    return read_split(plan, "train", progress), read_split(plan, "test", progress)
-
-
-def read_split(plan: Plan, split: Split, progress: Progress) -> Dataset:
-    """A split, cut to the recipe's limit; raises DataError for an empty one."""
-    reader = plan.reader_of(split)
-    progress.say(f"reading {reader.label}, {split} split")
-    with naming_its_place(plan.recipe, split):
-        dataset = main_first(lambda: _read(reader, split, progress))
-    _say_left_out(dataset, progress)
-    if len(dataset) == 0:
-        raise DataError(f"{dataset.name}: the {split} split has no usable image")
-    if (most := plan.recipe.most_images(split)) is not None:
-        dataset = dataset.take(range(min(most, len(dataset))))
-    points = len(dataset.row)
-    progress.say(f"{dataset.name} {split}: {len(dataset)} images, {points} {dataset.points_kind} points")
-    return dataset
-
-
-def _read(reader: DatasetReader, split: Split, progress: Progress) -> Dataset:
-    with blaming(f"dataset {reader.label}, {split} split", DataError):
-        reader.prepare(split, progress)
-        return reader.read(split)
-
-
-def _say_left_out(dataset: Dataset, progress: Progress) -> None:
-    for skipped in dataset.skipped[:_SHOWN]:
-        progress.say(f"skipped image {skipped.id} ({skipped.file}): {skipped.reason}")
-    if (more := len(dataset.skipped) - _SHOWN) > 0:
-        progress.say(f"... and {more} more skipped images, all of them in run.json")
-    if dataset.dropped:
-        every = f"{dataset.dropped} of {dataset.dropped + len(dataset.row)} points"
-        progress.say(f"{dataset.name} {dataset.split}: {every} lie outside their image and are left out")
 
 
 def matrix_id(recipe: Recipe, *splits: Dataset) -> str:

@@ -32,8 +32,9 @@ from harness.recipe import load_recipe, parse_recipe, recipe_names
 from harness.recipe_overrides import override_key
 from harness.recipe_runs import split_name
 from harness.results import RECIPE, CellResult, ResultsFolder, RunRecord
-from harness.run import about, matrix_id, read_split
+from harness.run import about, matrix_id
 from harness.shown import shown
+from harness.splits import read_split
 from harness.stream import Stream
 from harness.uncertainty import Uncertainty
 

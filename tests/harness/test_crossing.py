@@ -26,8 +26,9 @@ from harness.progress import Silent
 from harness.readout import load_readout
 from harness.recipe import load_recipe, parse_recipe
 from harness.results import read_cells, read_per_image
-from harness.run import about, matrix_id, read_splits, run
+from harness.run import about, matrix_id, run
 from harness.score import Scoring, plan_for
+from harness.splits import read_splits
 from harness.tracking.datasets import dataset_inputs
 from harness.types import Batch
 from reports._board import read_board
