@@ -1,17 +1,18 @@
-"""ResNet-50 (He et al. 2015), features after the ReLU of its stem and of every residual block."""
+"""ResNet-50 (He et al. 2015), features after the ReLU of its stem and of every residual block, and within blocks."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 from torchvision.models import ResNet
 from torchvision.models import resnet50 as torchvision_resnet50
+from torchvision.models.resnet import Bottleneck
 
 from backbones._layers import check_layers
 from backbones._resnet50_weights import FILES, NAMES, Checkpoint, find, get
@@ -30,18 +31,38 @@ CAFFE_INPUT = Preprocessing(mean=(123.68, 116.779, 103.939), std=(1.0, 1.0, 1.0)
 CAFFE_BN_EPS = 1.001e-5
 
 
+WITHIN = {"relu_1": 4, "add": 1}
+"""Points within a block, as torchvision's feature extraction names them, and the share of its channels that they have.
+
+`relu_1`: after the ReLU of the 3x3 convolution. `add`: the sum with the shortcut, which the last ReLU cuts off at 0.
+"""
+
+
 def _declared(output_stride: int = STRIDE) -> Iterator[LayerSpec]:
     yield LayerSpec("stem", channels=64, stride=2)
     for depth, (stage, blocks) in enumerate(BLOCKS.items()):
         channels, stride = 256 * 2**depth, min(4 * 2**depth, output_stride)
-        yield from (LayerSpec(f"{stage}.{index}", channels, stride) for index in range(blocks))
+        for block in (f"{stage}.{index}" for index in range(blocks)):
+            yield from (LayerSpec(f"{block}.{point}", channels // share, stride) for point, share in WITHIN.items())
+            yield LayerSpec(block, channels, stride)
         yield LayerSpec(stage, channels, stride)
 
 
-LAYERS = tuple(_declared())
+EVERYWHERE = tuple(_declared())
+LAYERS = tuple(layer for layer in EVERYWHERE if layer.name.rpartition(".")[2] not in WITHIN)
+"""The stem, the blocks and the stages; EVERYWHERE has the points within blocks as well."""
+_OUTER = frozenset(layer.name for layer in LAYERS)
 _POINTS = [layer.name for layer in LAYERS if layer.name not in BLOCKS]
 _LAST = {stage: f"{stage}.{blocks - 1}" for stage, blocks in BLOCKS.items()}
-_DEPTHS = {layer.name: _POINTS.index(_LAST.get(layer.name, layer.name)) for layer in LAYERS}
+
+
+def _block_of(layer: str) -> str:
+    """The stem's own name; of a stage its last block."""
+    block, _, point = layer.rpartition(".")
+    return block if point in WITHIN else _LAST.get(layer, layer)
+
+
+_DEPTHS = {layer.name: _POINTS.index(_block_of(layer.name)) for layer in EVERYWHERE}
 
 
 @backbone("resnet50")
@@ -72,15 +93,22 @@ class ResNet50(Backbone):
         return "-".join([self.name, *unnormalised, *dense])
 
     def available_layers(self) -> tuple[LayerSpec, ...]:
-        """`stem` (before max-pooling), every block, and `layer1`..`layer4`, each its last block by another name."""
+        """`stem` (before max-pooling), every block, and `layer1`..`layer4`, each its last block by another name.
+
+        Within a block `layer3.5.relu_1` follows the 3x3 convolution, `layer3.5.add` comes before the last ReLU.
+        """
         return tuple(_declared(self.output_stride))
+
+    def blocks(self) -> tuple[str, ...]:
+        """The stem and every block, each by one name."""
+        return tuple(_POINTS)
 
     def stages(self) -> tuple[str, ...]:
         """`all` means the stages; their inner blocks are asked for by name."""
         return ("stem", *BLOCKS)
 
     def depth(self, layer: str) -> int:
-        """0 for the stem, 1 to 16 for the blocks; a stage lies where its last block does."""
+        """0 for the stem, 1 to 16 for the blocks and what is within them; a stage lies where its last block does."""
         return _DEPTHS[layer]
 
     def find_weights(self) -> Weights | None:
@@ -112,10 +140,10 @@ class LoadedResNet50(LoadedBackbone):
         self, images: Float[Tensor, "b 3 h w"], layers: Sequence[str]
     ) -> Mapping[str, Float[Tensor, "b c h w"]]:
         """Raises RecipeError for an unknown layer."""
-        check_layers(layers, LAYERS, "resnet50")
+        check_layers(layers, EVERYWHERE, "resnet50")
         missing, found = set(layers), {}
         with torch.inference_mode():
-            steps = walk(self.module, images)
+            steps = walk(self.module, images, {_block_of(name) for name in layers if name not in _OUTER})
             while missing:
                 name, features = next(steps)
                 if name in missing:
@@ -130,8 +158,10 @@ class LoadedResNet50(LoadedBackbone):
                 block.compile()
 
 
-def walk(net: ResNet, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+def walk(net: ResNet, x: Tensor, within: Collection[str] = ()) -> Iterator[tuple[str, Tensor]]:
     """Every layer's name and features, shallow to deep, each computed when it is asked for.
+
+    Of the blocks `within` also those inside, which takes them step by step.
 
     No in-place operation of a block touches the block's own input, so what was yielded stays as it is.
     """
@@ -140,9 +170,24 @@ def walk(net: ResNet, x: Tensor) -> Iterator[tuple[str, Tensor]]:
     x = net.maxpool(x)
     for stage in BLOCKS:
         for index, block in enumerate(net.get_submodule(stage).children()):
-            x = block(x)
-            yield f"{stage}.{index}", x
+            name = f"{stage}.{index}"
+            if name in within:
+                for point, inner in _through(cast("Bottleneck", block), x):
+                    yield f"{name}.{point}", inner
+                x = torch.relu(inner)
+            else:
+                x = block(x)
+            yield name, x
         yield stage, x
+
+
+def _through(block: Bottleneck, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """What torchvision's own block computes, up to its last ReLU."""
+    inner = block.relu(block.bn1(block.conv1(x)))
+    inner = block.relu(block.bn2(block.conv2(inner)))
+    yield "relu_1", inner
+    inner = block.bn3(block.conv3(inner))
+    yield "add", inner + (x if block.downsample is None else block.downsample(x))
 
 
 def build(checkpoint: Checkpoint) -> ResNet:

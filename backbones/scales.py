@@ -90,6 +90,10 @@ class Scales(Backbone):
             for scale, layer in zip(self.networks, layers, strict=True)
         )
 
+    def blocks(self) -> tuple[str, ...]:
+        """The network's at every scale."""
+        return tuple(at(name, scale) for name in self.network.blocks() for scale in self.scales)
+
     def stages(self) -> tuple[str, ...]:
         """The network's stages at every scale."""
         return tuple(at(name, scale) for name in self.network.stages() for scale in self.scales)

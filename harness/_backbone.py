@@ -82,6 +82,10 @@ class Backbone(ABC):
     def available_layers(self) -> tuple[LayerSpec, ...]:
         """Every layer that can be asked for, shallow to deep. Needs no weights and no network access."""
 
+    def blocks(self) -> tuple[str, ...]:
+        """The layers that the recipe word `blocks` means, each alone; by default every layer."""
+        return tuple(layer.name for layer in self.available_layers())
+
     def stages(self) -> tuple[str, ...]:
         """The layers that the recipe word `all` means, shallow to deep; by default every layer."""
         return tuple(layer.name for layer in self.available_layers())

@@ -172,7 +172,7 @@ def _backbones(entry: LayeredEntry, index: int) -> list[tuple[Backbone | str, La
     try:
         backbones = list(_variants(BACKBONES, entry, f"backbones.{index}"))
         for backbone in backbones:
-            _ = backbone.label, backbone.available_layers(), backbone.stages()
+            _ = backbone.label, backbone.available_layers(), backbone.stages(), backbone.blocks()
     except RecipeError:
         raise
     except Exception as error:
@@ -248,12 +248,12 @@ def _skip(probe: Probe, layers: tuple[LayerSpec, ...]) -> dict[str, Any]:
 
 
 def _expand(layer_sets: list[LayerSet], backbone: Backbone) -> Iterator[LayerSet]:
-    """`each` stands for every stage alone, `blocks` for every available layer alone."""
+    """`each` stands for every stage alone, `blocks` for every block alone."""
     for layer_set in layer_sets:
         if layer_set == "each":
             yield from backbone.stages()
         elif layer_set == "blocks":
-            yield from (layer.name for layer in backbone.available_layers())
+            yield from backbone.blocks()
         else:
             yield layer_set
 

@@ -64,14 +64,15 @@ def documented_parameters(case: BackboneCase) -> None:
 
 
 def declared_layers(case: BackboneCase) -> None:
-    """Layers as data: named once, with channels and strides, and the stages are among them."""
+    """Layers as data: named once, with channels and strides, and the stages and blocks are among them."""
     layers = case.backbone.available_layers()
     require(len(layers) > 0, "available_layers() is empty: declare at least one layer")
     require(len(set(case.names)) == len(layers), "two layers have one name")
     odd = [layer for layer in layers if layer.channels < 1 or layer.stride < 1]
     require(not odd, f"{odd[0] if odd else ''}: channels and stride must be positive")
-    strange = [name for name in case.backbone.stages() if name not in case.names]
-    require(not strange, f"stages() names {strange}, which available_layers() does not")
+    for words, named in (("stages()", case.backbone.stages()), ("blocks()", case.backbone.blocks())):
+        strange = [name for name in named if name not in case.names]
+        require(not strange, f"{words} names {strange}, which available_layers() does not")
 
 
 def loads_with_a_digest(case: BackboneCase) -> None:

@@ -5,14 +5,16 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.models.feature_extraction import create_feature_extractor
 
 from backbones._resnet50_weights import Checkpoint, find
-from backbones.resnet50 import CAFFE_INPUT, LAYERS, LoadedResNet50, ResNet50, build, make_dense, walk
+from backbones.resnet50 import CAFFE_INPUT, EVERYWHERE, LAYERS, LoadedResNet50, ResNet50, build, make_dense, walk
 from harness import IMAGENET
 from harness.errors import RecipeError
 
 CPU = torch.device("cpu")
 NAMES = [layer.name for layer in LAYERS]
+WITHIN = [layer.name for layer in EVERYWHERE if layer.name not in NAMES]
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +26,18 @@ def images(height: int, width: int) -> Tensor:
     return torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 
-def plain_features(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """torchvision's own forward pass without in-place operations, features caught by hooks."""
+def out_of_place(net: nn.Module) -> nn.Module:
     net = copy.deepcopy(net)
-    caught: dict[str, Tensor] = {}
     for module in net.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = False
+    return net
+
+
+def plain_features(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """torchvision's own forward pass without in-place operations, features caught by hooks."""
+    net = out_of_place(net)
+    caught: dict[str, Tensor] = {}
     for name in NAMES:
         module = net.get_submodule("relu" if name == "stem" else name)
         module.register_forward_hook(lambda _m, _i, out, name=name: caught.__setitem__(name, out.clone()))
@@ -49,8 +56,8 @@ def test_declares_stem_blocks_and_stages_shallow_to_deep() -> None:
 
 @pytest.mark.parametrize("size", [(224, 320), (97, 131)])
 def test_declared_channels_and_strides_are_those_of_the_output(network: LoadedResNet50, size: tuple[int, int]) -> None:
-    features = network.forward(images(*size), NAMES)
-    for layer in LAYERS:
+    features = network.forward(images(*size), [*NAMES, *WITHIN])
+    for layer in EVERYWHERE:
         expected = (1, layer.channels, -(-size[0] // layer.stride), -(-size[1] // layer.stride))
         assert features[layer.name].shape == expected, layer
 
@@ -62,6 +69,28 @@ def test_features_are_those_of_torchvisions_own_forward_pass(network: LoadedResN
     for name in NAMES:
         assert torch.equal(features[name], expected[name]), name
         assert features[name].min() >= 0
+
+
+def test_points_within_blocks_are_those_of_torchvisions_feature_extraction(network: LoadedResNet50) -> None:
+    x = images(96, 128)
+    expected = create_feature_extractor(out_of_place(network.module), WITHIN)(x)
+    features = network.forward(x, [*WITHIN, *NAMES])
+    assert len(WITHIN) == 2 * 16
+    for name in WITHIN:
+        assert torch.equal(features[name], expected[name]), name
+    assert features["layer4.1.add"].min() < 0
+    assert torch.equal(features["layer4.1.add"].relu(), features["layer4.1"])
+    # the same bits, whichever blocks are gone through by hand
+    for name, found in network.forward(x, NAMES).items():
+        assert torch.equal(found, features[name]), name
+
+
+def test_points_within_blocks_lie_where_their_block_does_and_are_asked_for_by_name() -> None:
+    backbone = ResNet50()
+    assert backbone.depth("layer3.5.add") == backbone.depth("layer3.5.relu_1") == backbone.depth("layer3.5")
+    assert backbone.blocks() == tuple(name for name in NAMES if name == "stem" or "." in name)
+    assert len(backbone.blocks()) == 17
+    assert {layer.name for layer in backbone.available_layers()} == {*NAMES, *WITHIN}
 
 
 def test_answers_in_the_order_asked_and_accepts_nothing_asked(network: LoadedResNet50) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from harness import open_backbone
 from harness.errors import RecipeError, UnknownNameError
 from harness.plan import make_plan
 from harness.recipe import load_recipe, load_recipes, parse_recipe, recipe_names
@@ -141,6 +142,15 @@ def test_layer_sets() -> None:
         ("layer4", ["layer4"]),
     ]
     assert [len(group.cells) for group in plan.groups] == [1, 8]
+
+
+def test_blocks_are_those_that_the_backbone_names_alone() -> None:
+    small = open_backbone("timm", model="resnet18", weights="random")
+    backbones = ["resnet50", {"name": "timm", "model": "resnet18", "weights": "random"}]
+    plan = make_plan(parse_recipe(with_(probes=["ridge"], layers=["blocks"], backbones=backbones)))
+    ours, theirs = ([cell.layer_set for cell in group.cells] for group in plan.groups)
+    assert ours == list(open_backbone("resnet50").blocks())
+    assert theirs == [layer.name for layer in small.available_layers()]
 
 
 def test_a_layer_that_only_another_backbone_has_is_a_skipped_cell() -> None:
