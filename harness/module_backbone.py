@@ -79,8 +79,9 @@ class ModuleBackbone(Backbone):
         return module.requires_grad_(False).eval()
 
     def _describe(self, module: nn.Module) -> Weights:
-        source = f"random(seed={self.seed})" if self.weights == RANDOM else f"{type(self).__module__}, {self.weights}"
-        return Weights(self.weights, digest_of(module), source)
+        if self.weights == RANDOM:
+            return Weights(random_name(self.seed), digest_of(module), f"random(seed={self.seed})")
+        return Weights(self.weights, digest_of(module), f"{type(self).__module__}, {self.weights}")
 
 
 class HookedModule(LoadedBackbone):
@@ -133,6 +134,11 @@ class HookedModule(LoadedBackbone):
         finally:
             for handle in handles:
                 handle.remove()
+
+
+def random_name(seed: int) -> str:
+    """What weights drawn with that seed are called: `random`, of another draw than the first `random-1`."""
+    return f"{RANDOM}-{seed}" if seed else RANDOM
 
 
 def untrained(weights: str) -> bool:

@@ -145,6 +145,7 @@ def test_same_seed_same_bits_and_no_trace_in_the_global_state(network: LoadedRes
     assert again.weights == network.weights
     assert torch.equal(again.module.layer4[2].conv3.weight, network.module.layer4[2].conv3.weight)
     assert other.weights.sha256 != network.weights.sha256
+    assert (other.weights.name, ResNet50(weights="random").load(CPU).weights.name) == ("random-4", "random")
 
 
 def test_original_network_has_its_strides_in_the_first_convolution(network: LoadedResNet50) -> None:
