@@ -29,6 +29,8 @@ BETWEEN = (("layer3.5", RIDGE), ("layer3.5", KL), (STAGES, RIDGE), (STAGES, KL))
 """The readouts by which such runs are compared."""
 REGISTERED, MOVED = "eye-registered", "+registered"
 """The run that moves features to where layers look, beside leaving them; how such a backbone's name ends."""
+CONTROLS, ONE_SIZE = "eye-controls", "one size"
+"""The run of further draws of the untrained weights; its set of the layers of SIZES, all of them at full size."""
 
 
 def find(cells: Iterable[Cell], **names: Any) -> Cell | None:
@@ -44,6 +46,14 @@ def trained(cells: Iterable[Cell]) -> list[Cell]:
 def untrained(cells: Iterable[Cell]) -> list[Cell]:
     """Of the same network with random weights."""
     return [cell for cell in cells if _is_network(cell) and is_random(cell)]
+
+
+def draws(cells: Iterable[Cell]) -> list[list[Cell]]:
+    """Of the untrained network, the cells of each draw of its weights."""
+    found: dict[str, list[Cell]] = {}
+    for cell in untrained(cells):
+        found.setdefault(str(cell["weights"]), []).append(cell)
+    return [found[name] for name in sorted(found)]
 
 
 def moved(cells: Iterable[Cell]) -> list[Cell]:
@@ -159,6 +169,15 @@ def lacking(facts: Facts) -> Iterator[str]:
     for layers in (*blocks(REGISTERED), STAGES):
         if find(moved(facts["cells"].get(REGISTERED, ())), layers=layers) is None:
             yield f"{REGISTERED}: {layers}"
+    controls = facts["cells"].get(CONTROLS, ())
+    if not (further := draws(controls)):
+        yield f"{CONTROLS}: random"
+    for cells in further:
+        drawn = (*blocks(CONTROLS), STAGES)
+        yield from (f"{CONTROLS}, {cells[0]['weights']}: {l}" for l in drawn if find(cells, layers=l) is None)
+    for layers in (ONE_SIZE, SIZES):
+        if find(trained(controls), layers=layers) is None:
+            yield f"{CONTROLS}: {layers}"
 
 
 def planned(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Cell]]:
@@ -168,6 +187,8 @@ def planned(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Cell]]:
         yield from ((cell, plain) for cell in registered if (plain := unmoved(cell, network)))
         yield from _of_stages(registered)
         return
+    if one := find(network, layers=ONE_SIZE):
+        yield from ((two, one) for two in of_set(network, SIZES))
     layers = single(network)
     if not layers:
         return
