@@ -22,11 +22,13 @@ from harness.run import run
 from reports.study import read_studies
 from reports.writeup import __main__ as command
 from reports.writeup.choices import (
+    CONTROLS,
     REGISTERED,
     Facts,
     best,
     blocks,
     cost,
+    draws,
     find,
     gains,
     planned,
@@ -177,6 +179,22 @@ def test_choices_on_the_published_facts(published: Facts) -> None:
     assert {a["layers"] for a, _ in registered} == {*blocks(REGISTERED), "all"}
     curve = learning_curve(published, layers="layer3.5", probe="ridge")
     assert [images for images, _ in curve] == [10, 20, 50, 100, 200, 500]
+
+
+def test_draws_of_untrained_weights_are_told_apart(published: Facts) -> None:
+    controls = published["cells"][CONTROLS]
+    further = draws(controls)
+    assert [{cell["weights"] for cell in cells} for cells in further] == [{"random-1"}, {"random-2"}]
+    assert all({cell["layers"] for cell in cells} == {*blocks(CONTROLS), "all"} for cells in further)
+    assert further[0][0]["cc"] != further[1][0]["cc"]
+    (first,) = draws(published["cells"]["eye"])
+    assert {cell["weights"] for cell in first} == {"random"}
+    ((two, one),) = planned(controls)
+    assert (two["layers"], one["layers"]) == ("two sizes", "one size")
+    fewer = copy.deepcopy(published)
+    fewer["cells"][CONTROLS] = [cell for cell in controls if cell["label"] != further[1][0]["label"]]
+    with pytest.raises(ResultsError, match=f"lack: {CONTROLS}, random-2: {further[1][0]['layers']}$"):
+        render(fewer)
 
 
 def test_numbers_as_people_read_them() -> None:
