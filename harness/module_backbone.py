@@ -141,6 +141,11 @@ def random_name(seed: int) -> str:
     return f"{RANDOM}-{seed}" if seed else RANDOM
 
 
+def asked_weights(backbone: Backbone) -> str:
+    """What a backbone's weights are called before they are found: as asked for, drawn ones with their seed."""
+    return random_name(getattr(backbone, "seed", 0)) if backbone.weights == RANDOM else backbone.weights
+
+
 def untrained(weights: str) -> bool:
     """Whether weights of that name were drawn."""
     return weights.startswith(RANDOM)

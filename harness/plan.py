@@ -21,6 +21,7 @@ from harness.data.dataset import DATASETS, DatasetReader, Split
 from harness.errors import RecipeError
 from harness.metric_registry import METRICS
 from harness.metrics import Metric
+from harness.module_backbone import asked_weights
 from harness.plugin_files import digests, load_plugins
 from harness.recipe import Entry, LayeredEntry, LayerSet, Recipe, describe
 from harness.registry import Registry
@@ -236,7 +237,7 @@ def _layer_cells(
             elif not fault:
                 fault = _skip(probe, layers)
             depth = backbone.depth(layers[0].name) if len(layers) == 1 else None
-            names = (data, backbone.label, backbone.weights, name)
+            names = (data, backbone.label, asked_weights(backbone), name)
             yield Cell(*names, layers, label, probe, recipe.seed, depth=depth, **fault)
 
 
