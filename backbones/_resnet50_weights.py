@@ -17,7 +17,7 @@ from backbones._download import cached_url, fetch_url
 from backbones._tensors import Tensors, cleaned, digest, read_tensors, seeded
 from harness import Weights
 from harness.errors import WeightsError
-from harness.module_backbone import random_name
+from harness.module_backbone import drawn
 from harness.paths import expanded
 
 LOG = logging.getLogger("salprobe.backbones")
@@ -108,7 +108,7 @@ def _from_file(path: Path) -> Checkpoint:
 def _random(seed: int) -> Checkpoint:
     with seeded(seed):
         tensors = cleaned(resnet50(weights=None).state_dict())
-    return Checkpoint(random_name(seed), f"random(seed={seed})", tensors)
+    return Checkpoint(*drawn(seed), tensors)
 
 
 def fitted(tensors: Mapping[str, Tensor], where: str) -> Tensors:

@@ -29,8 +29,6 @@ OUTPUT_STRIDES = (4, 8, 16, STRIDE)
 BLOCKS = {"layer1": 3, "layer2": 4, "layer3": 6, "layer4": 3}
 CAFFE_INPUT = Preprocessing(mean=(123.68, 116.779, 103.939), std=(1.0, 1.0, 1.0), divide_by=1.0, channel_order="bgr")
 CAFFE_BN_EPS = 1.001e-5
-
-
 WITHIN = {"relu_1": 4, "add": 1}
 """Points within a block, as torchvision's feature extraction names them, and the share of its channels that they have.
 
@@ -48,21 +46,20 @@ def _declared(output_stride: int = STRIDE) -> Iterator[LayerSpec]:
         yield LayerSpec(stage, channels, stride)
 
 
+def _block_around(layer: str) -> str | None:
+    """The block that a point within one belongs to; None for other layers."""
+    block, _, point = layer.rpartition(".")
+    return block if point in WITHIN else None
+
+
 EVERYWHERE = tuple(_declared())
-LAYERS = tuple(layer for layer in EVERYWHERE if layer.name.rpartition(".")[2] not in WITHIN)
+LAYERS = tuple(layer for layer in EVERYWHERE if _block_around(layer.name) is None)
 """The stem, the blocks and the stages; EVERYWHERE has the points within blocks as well."""
-_OUTER = frozenset(layer.name for layer in LAYERS)
 _POINTS = [layer.name for layer in LAYERS if layer.name not in BLOCKS]
 _LAST = {stage: f"{stage}.{blocks - 1}" for stage, blocks in BLOCKS.items()}
-
-
-def _block_of(layer: str) -> str:
-    """The stem's own name; of a stage its last block."""
-    block, _, point = layer.rpartition(".")
-    return block if point in WITHIN else _LAST.get(layer, layer)
-
-
-_DEPTHS = {layer.name: _POINTS.index(_block_of(layer.name)) for layer in EVERYWHERE}
+_DEPTHS = {
+    layer.name: _POINTS.index(_block_around(layer.name) or _LAST.get(layer.name, layer.name)) for layer in EVERYWHERE
+}
 
 
 @backbone("resnet50")
@@ -143,7 +140,7 @@ class LoadedResNet50(LoadedBackbone):
         check_layers(layers, EVERYWHERE, "resnet50")
         missing, found = set(layers), {}
         with torch.inference_mode():
-            steps = walk(self.module, images, {_block_of(name) for name in layers if name not in _OUTER})
+            steps = walk(self.module, images, {_block_around(name) for name in layers})
             while missing:
                 name, features = next(steps)
                 if name in missing:
@@ -158,7 +155,7 @@ class LoadedResNet50(LoadedBackbone):
                 block.compile()
 
 
-def walk(net: ResNet, x: Tensor, within: Collection[str] = ()) -> Iterator[tuple[str, Tensor]]:
+def walk(net: ResNet, x: Tensor, within: Collection[str | None] = ()) -> Iterator[tuple[str, Tensor]]:
     """Every layer's name and features, shallow to deep, each computed when it is asked for.
 
     Of the blocks `within` also those inside, which takes them step by step.

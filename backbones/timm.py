@@ -16,7 +16,7 @@ from backbones._tensors import Tensors, cleaned, digest, read_tensors, seeded
 from backbones._timm_structure import Structure, build, known_keys, structure
 from harness import Backbone, LoadedBackbone, Preprocessing, Weights, backbone
 from harness.errors import WeightsError
-from harness.module_backbone import random_name
+from harness.module_backbone import drawn
 from harness.paths import expanded
 from harness.types import LayerSpec
 
@@ -110,7 +110,7 @@ class Timm(Backbone):
 
     def _describe(self, tensors: Tensors) -> Weights:
         if self.weights == "random":
-            name, source = random_name(self.seed), f"random(seed={self.seed})"
+            name, source = drawn(self.seed)
         elif self.weights == "pretrained":
             config = _pretrained_config(self.model)
             name, source = config.tag or "pretrained", config.hf_hub_id or Path(config.url).name

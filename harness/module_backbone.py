@@ -79,9 +79,9 @@ class ModuleBackbone(Backbone):
         return module.requires_grad_(False).eval()
 
     def _describe(self, module: nn.Module) -> Weights:
-        if self.weights == RANDOM:
-            return Weights(random_name(self.seed), digest_of(module), f"random(seed={self.seed})")
-        return Weights(self.weights, digest_of(module), f"{type(self).__module__}, {self.weights}")
+        found = self.weights, f"{type(self).__module__}, {self.weights}"
+        name, source = drawn(self.seed) if self.weights == RANDOM else found
+        return Weights(name, digest_of(module), source)
 
 
 class HookedModule(LoadedBackbone):
@@ -136,14 +136,14 @@ class HookedModule(LoadedBackbone):
                 handle.remove()
 
 
-def random_name(seed: int) -> str:
-    """What weights drawn with that seed are called: `random`, of another draw than the first `random-1`."""
-    return f"{RANDOM}-{seed}" if seed else RANDOM
+def drawn(seed: int) -> tuple[str, str]:
+    """(name, source) of weights drawn with that seed: `random`, of another draw than the first `random-1`."""
+    return f"{RANDOM}-{seed}" if seed else RANDOM, f"{RANDOM}(seed={seed})"
 
 
 def asked_weights(backbone: Backbone) -> str:
     """What a backbone's weights are called before they are found: as asked for, drawn ones with their seed."""
-    return random_name(getattr(backbone, "seed", 0)) if backbone.weights == RANDOM else backbone.weights
+    return drawn(getattr(backbone, "seed", 0))[0] if backbone.weights == RANDOM else backbone.weights
 
 
 def untrained(weights: str) -> bool:
