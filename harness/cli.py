@@ -215,7 +215,7 @@ def predict_command(
             "--readout",
             "-r",
             help="A results folder, a cell's folder, an MLflow run id, runs:/..., models:/... "
-            "By default the best linear readout: what the recipe linear left in --results.",
+            "By default the best of the recipe linear: what it left in --results.",
         ),
     ] = None,
     dataset: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -78,7 +79,10 @@ def _weights() -> Iterator[Finding]:
         if found:
             yield Finding("ok", f"resnet50 weights {value}: here, sha256 {found.sha256[:12]}")
         else:
-            yield Finding("note", f"resnet50 weights {value}: not here, fetched when a recipe asks for them")
+            how = "fetched when a recipe asks for them"
+            if value == "caffe" and shutil.which("npm") is None:
+                how = "and npm, which fetches them, is not installed (it comes with Node.js)"
+            yield Finding("note", f"resnet50 weights {value}: not here, {how}")
 
 
 def _plugins() -> Iterator[Finding]:

@@ -56,11 +56,11 @@ class Asked:
 
 
 def best_linear(results: Path) -> str:
-    """Where the packaged recipe of the best linear readout left it; raises ResultsError where it was not run."""
+    """Where the packaged recipe of the best readouts left them; raises ResultsError where it was not run."""
     folder = results / LINEAR
     if not folder.is_dir():
         raise ResultsError(
-            f"no --readout is named, and {folder} is not there: train the best linear readout by "
+            f"no --readout is named, and {folder} is not there: train the best readouts by "
             f"`salprobe run {LINEAR} --set dataset.root=FOLDER --out {results}`, or name another readout"
         )
     return str(folder)

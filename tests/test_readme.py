@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from harness.plan import make_plan
+from harness.recipe import load_recipe
 from reports.writeup.render import results_table
 
 ROOT = Path(__file__).parent.parent
@@ -78,6 +80,16 @@ def test_every_command_of_the_readme_exists() -> None:
         assert f'@app.command("{command}")' in source
     for target in re.findall(r"^    make (\w+)", text, flags=re.MULTILINE):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+
+
+def test_osie_as_its_repository_has_it_fits_the_recipes_of_osie() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    ((dataset, scale),) = re.findall(
+        r"^    --set '(dataset=\{.*\})' --set (input\.scale=\S+)$", text, flags=re.MULTILINE
+    )
+    for recipe in ("osie", "linear"):
+        plan = make_plan(load_recipe(recipe, [dataset, scale]))
+        assert (plan.reader.name, plan.recipe.input.scale) == ("osie", 0.8)
 
 
 def test_the_costs_are_the_published_benchmarks() -> None:

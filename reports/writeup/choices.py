@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from harness.flags import EDGE
+from harness.flags import EDGE, UNCONVERGED
 from harness.recipe import load_recipes
 from reports.study import is_pixels, is_random
 
@@ -46,6 +46,11 @@ def trained(cells: Iterable[Cell]) -> list[Cell]:
 def untrained(cells: Iterable[Cell]) -> list[Cell]:
     """Of the same network with random weights."""
     return [cell for cell in cells if _is_network(cell) and is_random(cell)]
+
+
+def weights_of(facts: Facts) -> list[str]:
+    """Those of the pretrained network, in all runs."""
+    return sorted({str(cell["weights"]) for cells in facts["cells"].values() for cell in trained(cells)})
 
 
 def draws(cells: Iterable[Cell]) -> list[list[Cell]]:
@@ -98,6 +103,13 @@ def agreement(a: Sequence[Cell], b: Sequence[Cell], probe: str = RIDGE) -> float
     return float(spearmanr([one[name] for name in names], [other[name] for name in names]).statistic)
 
 
+def all_above(a: Iterable[Cell], b: Sequence[Cell]) -> bool:
+    """Whether every readout of features has more CC in the one run than the same in the other."""
+    names = ("backbone", "weights", "layers", "probe")
+    pairs = [(cell, find(b, **{name: cell[name] for name in names})) for cell in a if cell["layers"] != "none"]
+    return all(ours[CC] > theirs[CC] for ours, theirs in pairs if theirs)
+
+
 def median(cells: Iterable[Cell]) -> float:
     """Of CC."""
     return float(np.median([cell[CC] for cell in cells]))
@@ -116,6 +128,16 @@ def best(cells: Iterable[Cell]) -> Cell:
 def ridges(cells: Iterable[Cell]) -> list[Cell]:
     """Those fitted in closed form."""
     return [cell for cell in cells if cell["probe"] in RIDGES]
+
+
+def descended(cells: Iterable[Cell]) -> list[Cell]:
+    """Those fitted by gradient descent."""
+    return [cell for cell in cells if cell["probe"] in (MSE, KL)]
+
+
+def unconverged(cells: Iterable[Cell]) -> list[Cell]:
+    """Those whose loss was still falling when training ended."""
+    return [cell for cell in cells if UNCONVERGED in str(cell.get("flags"))]
 
 
 def at_edge(cells: Iterable[Cell]) -> list[Cell]:
