@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from harness.environment import describe_environment
 from harness.errors import RecipeError
 from harness.files import replace
+from harness.overlap import merged
 from harness.recipe import DatasetEntry, Recipe
 from harness.results import FOLDS, CellResult, Observer, ResultsFolder, RunRecord
 from harness.uncertainty import Uncertainty
@@ -140,7 +141,8 @@ def _pooled(parts: Sequence[CellResult], folds: Sequence[Fold]) -> CellResult:
         for fold, part in zip(folds, parts, strict=True)
         for warning in part.info.get("warnings", [])
     ]
-    found.info = {"warnings": warnings} if warnings else {}
+    flags = dict.fromkeys(str(one) for part in parts for one in part.info.get("flags", ()))
+    found.info = {name: told for name, told in (("warnings", warnings), ("flags", list(flags))) if told}
     if not unfinished:
         ids = [int(id_) for part in parts for id_ in part.per_image.ids]
         found.per_image = first.per_image.merged([part.per_image for part in parts[1:]], ids)
@@ -160,9 +162,26 @@ def _about(records: Sequence[RunRecord]) -> dict[str, Any]:
         "dropped_points": sum(test["dropped_points"] for test in tests),
         "digest": _hash(*(test["digest"] for test in tests)),
     }
-    shared = {name: records[0].dataset[name] for name in ("name", "edition", "points", "synthetic")}
-    folds = [{split: record.dataset[split] for split in ("train", "test")} for record in records]
-    return {**shared, "test": together, "folds": folds, "skipped": records[0].dataset["skipped"]}
+    shared = {name: records[0].dataset[name] for name in ("name", "edition", "points", "synthetic", "source")}
+    own = ("train", "test", "pool_of_other_images")
+    folds = [{name: record.dataset[name] for name in own} for record in records]
+    overlap = merged([record.dataset.get("overlap") or {} for record in records])
+    return {
+        **shared,
+        "test": together,
+        "folds": folds,
+        **({"overlap": overlap} if overlap else {}),
+        "skipped": _skipped(records),
+    }
+
+
+def _skipped(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
+    """Every image that was left out, once: as held out, where it would have been."""
+    found: dict[Any, dict[str, Any]] = {}
+    for image in (image for record in records for image in record.dataset["skipped"]):
+        if image["split"] == "test" or image["id"] not in found:
+            found[image["id"]] = image
+    return list(found.values())
 
 
 def _write_folds(folder: Path, pooled: Sequence[CellResult], folds: Sequence[Fold]) -> None:

@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 
-@lru_cache(maxsize=512)
 def axis_operator(source: int, target: int) -> Float[Tensor, "target source"]:
     """The matrix (target, source), float64, that resizes one axis: bilinear (pixel centres) up, area-average down."""
-    with torch.inference_mode(False):  # kept, and wanted by training too, whoever asks first
-        if source == target:
+    if source == target:  # large, and made in no time: not kept
+        with torch.inference_mode(False):
             return torch.eye(source, dtype=torch.float64)
+    return _resizing(source, target)
+
+
+@lru_cache(maxsize=512)
+def _resizing(source: int, target: int) -> Float[Tensor, "target source"]:
+    with torch.inference_mode(False):  # kept, and wanted by training too, whoever asks first
         return _area(source, target) if source > target else _bilinear(source, target)
 
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 POOL_RULE = "all other held-out images' points at the same relative positions, the image's own left out"
 """What sAUC's negatives and IG's baseline are made of, as it is recorded with results."""
 
+SIZES_KEPT = 4
+"""Sizes of which a pool keeps its maps: a set of photographs may have as many sizes as images."""
+
 
 class Pool:
     """All gaze points of a split in relative positions, counted per pixel of any size that is asked for."""
@@ -42,6 +45,7 @@ class Pool:
     def counts(self, size: Size) -> Int[Tensor, "h w"]:
         """Every image's points carried to that size, int32."""
         if size not in self._counts:
+            _make_room(self._counts)
             total = np.zeros(size, np.int32)
             for source, (row, col, count) in self._sources.items():
                 np.add.at(total, (_carried(row, source[0], size[0]), _carried(col, source[1], size[1])), count)
@@ -78,6 +82,7 @@ class Pool:
     def _blurred(self, size: Size, sigma: float, grid: Size) -> Float[Tensor, "1 h w"]:
         key = (size, sigma, grid)
         if key not in self._blurs:
+            _make_room(self._blurs)
             self._blurs[key] = blur_to_grid(self.counts(size)[None].float(), sigma, grid)
         return self._blurs[key]
 
@@ -126,6 +131,12 @@ class GroundTruth:
     def baseline(self) -> Float[Tensor, "b h w"]:
         """IG's baseline: log of the centre prior, leave-one-image-out."""
         return self.pool.log_prior(self.images, leave_out=True)
+
+
+def _make_room(kept: dict[Any, Tensor]) -> None:
+    """Let go of the oldest maps: images are scored size by size."""
+    while len(kept) >= SIZES_KEPT:
+        del kept[next(iter(kept))]
 
 
 def _uniform(images: int, size: Size) -> float:

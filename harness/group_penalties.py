@@ -12,6 +12,7 @@ automatic differentiation). It starts at the best common alpha, the best point s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ class Step:
 
     alphas: tuple[float, ...]
     cv_error: float
+    """NaN where nothing was held out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,7 @@ def cross_validate_groups(
     is nothing to choose by, and the groups share the middle alpha.
     """
     common = cross_validate(gather, folds, alphas)
-    start = Step((common.solution.alpha,) * len(widths), min(common.cv_error))
+    start = Step((common.solution.alpha,) * len(widths), min(common.cv_error, default=math.nan))
     if len(folds) < 2:
         return GroupsCrossValidated(common.solution.weights, common.solution.bias, common, (start,))
     search = _Search(gather, folds, widths, [start], steps)

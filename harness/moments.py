@@ -89,10 +89,13 @@ class Moments(Consumer):
         if self._waiting is not None:
             fold, grid, room = self._waiting
             waiting = {"fold": fold, "grid": grid, "room": room.state()}
-        return {"blocks": self._blocks, "against": self._against, "totals": self._totals, "waiting": waiting}
+        sums = {"blocks": self._blocks, "against": self._against, "totals": self._totals}
+        return {"targets": self._targets, **sums, "waiting": waiting}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `state`."""
+        """The inverse of `state`; raises ValueError for sums with other targets, which are told by their order."""
+        if state["targets"] != self._targets:
+            raise ValueError(f"moments of {', '.join(state['targets'])} cannot go on as of {', '.join(self._targets)}")
         self._blocks, self._against, self._totals = (state[name] for name in ("blocks", "against", "totals"))
         waiting = state["waiting"]
         self._waiting = waiting and (waiting["fold"], waiting["grid"], Positions.of_state(waiting["room"]))

@@ -219,12 +219,15 @@ class CrossValidated:
     solution: Solution
     alphas: tuple[float, ...]
     cv_error: tuple[float, ...]
-    """Mean squared error over the held-out folds per alpha; inf where some fold could not be solved."""
+    """Mean squared error over the held-out folds per alpha; inf where some fold could not be solved, none at all where
+    nothing was held out."""
 
     @property
     def at_edge(self) -> bool:
         """The best alpha is the first or last of its grid: the optimum may lie outside."""
-        return len(self.alphas) > 1 and self.solution.alpha in (min(self.alphas), max(self.alphas))
+        return (
+            bool(self.cv_error) and len(self.alphas) > 1 and self.solution.alpha in (min(self.alphas), max(self.alphas))
+        )
 
 
 def cross_validate(
@@ -235,13 +238,14 @@ def cross_validate(
     With fewer than two folds the middle alpha is taken, as there is nothing to choose by. Raises ValueError where no
     alpha can be solved.
     """
-    errors = _held_out_errors(gather, folds, alphas, solve) if len(folds) > 1 else distance_from_middle(alphas)
+    chosen_by_error = len(folds) > 1
+    errors = _held_out_errors(gather, folds, alphas, solve) if chosen_by_error else distance_from_middle(alphas)
     for index in errors.argsort().tolist():
         total = gather(folds)
         (weights,), (bias,), exists = _solve(total, solve, [alphas[index]])
         if exists.all():
             n_values = total.n * total.y.numel()
-            solution = Solution(alphas[index], weights, bias)
-            return CrossValidated(solution, tuple(alphas), tuple((errors / n_values).tolist()))
+            means = (errors / n_values).tolist() if chosen_by_error else ()
+            return CrossValidated(Solution(alphas[index], weights, bias), tuple(alphas), tuple(means))
         del total, weights, bias
     raise ValueError(UNSOLVABLE)

@@ -62,6 +62,14 @@ def refuse_overlap(train: Dataset, test: Dataset, allowed: Allowed) -> Overlap:
     return found
 
 
+def merged(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Of several runs that held out other images, as run.json keeps one's; empty where none had any."""
+    some = [record for record in records if record]
+    files = [pair for record in some for pair in record["files"]][:RECORDED]
+    images = sum(record["images"] for record in some)
+    return {"images": images, "allow_overlap": some[0]["allow_overlap"], "files": files} if some else {}
+
+
 def overlap_words(dataset: Mapping[str, Any]) -> str:
     """What a reader of the results has to know, from the dataset as run.json has it; empty where there is none."""
     found = dataset.get("overlap") or {}

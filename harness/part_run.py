@@ -17,7 +17,7 @@ from harness.machine import stream_settings
 from harness.memory import estimate
 from harness.readout import save_readout
 from harness.results import CellResult
-from harness.scoring_state import READOUTS, ScoringState, keep_students, kept_students
+from harness.scoring_state import READOUTS, SCORES, ScoringState, keep_students, kept_students
 from harness.stream import Stream
 from harness.timing import Stopwatch
 from harness.training import Classroom, Student
@@ -81,8 +81,7 @@ class PartRun:
 
     def _taught(self, cells: dict[str, Cell], training: Stream) -> tuple[list[Student], dict[str, Calibration]]:
         """Readouts that are trained and calibrated; by an earlier run, if it came so far."""
-        if READOUTS in self.work.common():
-            students = kept_students(cells, training, self.work)
+        if (students := self._kept(cells, training)) is not None:
             return students, earlier_calibrations({s.key: s.readout for s in students if s.readout}, training)
         room, state = self._classroom(cells, training)
         training.cache = self._cache()
@@ -97,6 +96,32 @@ class PartRun:
         self._say_lost(training, students)
         keep_students(students, training, self.work)
         return students, calibrations
+
+    def _kept(self, cells: dict[str, Cell], training: Stream) -> list[Student] | None:
+        """As an earlier run trained them; None where it did not come so far, or left nothing of them that can be read.
+
+        All processes alike. Scores of readouts that are gone go with them.
+        """
+        found, error = None, None
+        if READOUTS in self.work.common():
+            try:
+                found = kept_students(cells, training, self.work)
+            except Exception as caught:  # whatever a damaged file makes torch raise
+                error = f"{type(caught).__name__}: {caught}"
+        errors = [words for words in gather(error) if words]
+        if errors:
+            self._begin_anew(errors[0], training)
+            return None
+        if found is None:
+            self.work.remove([READOUTS, SCORES])
+        return found
+
+    def _begin_anew(self, why: str, training: Stream) -> None:
+        """What an earlier run kept is of no use."""
+        self.progress.say(f"the state of an earlier run cannot be used ({why}): its cells begin anew")
+        self.work.remove(self.work.names())
+        training.skipped.clear()
+        training.at_once.clear()
 
     def _say_lost(self, stream: Stream, students: Sequence[Student]) -> None:
         """Images that could not be read when their turn came: on the terminal, and with every cell's results."""
@@ -123,10 +148,7 @@ class PartRun:
                 images = training.n_until(room.passes, state.turn)
                 self.progress.say(f"pass {room.passes + 1} goes on after {images} of {training.n_mine} images")
             return room, state
-        self.progress.say(f"the state of an earlier run cannot be used ({errors[0]}): its cells begin anew")
-        self.work.remove(self.work.names())
-        training.skipped.clear()
-        training.at_once.clear()
+        self._begin_anew(errors[0], training)
         room = self._room(cells, training)
         return room, TrainingState(room, self.work)
 

@@ -52,6 +52,7 @@ def cross_validate_family(
 
     `more` of the features, the last ones, are those that only some members read.
     """
+    held_out = len(folds) > 1
     errors = _held_out_errors(gather, folds, alphas, members, more)
     waiting = {member: error.argsort().tolist() for member, error in zip(members, errors, strict=True)}
     found: dict[Member, tuple[Solution, float]] = {}
@@ -67,7 +68,7 @@ def cross_validate_family(
                 found[member] = solution, total.n
         del total, paths
     return [
-        CrossValidated(found[member][0], tuple(alphas), tuple((error / found[member][1]).tolist()))
+        CrossValidated(found[member][0], tuple(alphas), tuple((error / found[member][1]).tolist() if held_out else ()))
         if member in found
         else None
         for member, error in zip(members, errors, strict=True)

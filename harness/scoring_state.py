@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from harness import distributed, interrupt
+from harness import interrupt
 from harness.readout import rebuilt
 from harness.small_maps import SmallMaps
 from harness.training import Student
@@ -30,21 +30,19 @@ READOUTS, SCORES = "readouts", "scores"
 
 def keep_students(students: Sequence[Student], stream: Stream, snapshots: Snapshots) -> None:
     """Trained and calibrated cells in the place of the passes that made them."""
-    snapshots.write(
-        READOUTS,
-        {
-            "cells": [s.key for s in students if s.readout is None or s.readout.saved],
-            "students": {s.key: _student(s) for s in students if s.readout is None or s.readout.saved},
-            "stream": stream_state(stream),
-        },
-    )
-    distributed.gather(None)  # until all have it, the passes are what all have
-    snapshots.remove(training_names(snapshots.names()))
+    content = {
+        "cells": [s.key for s in students if s.readout is None or s.readout.saved],
+        "students": {s.key: _student(s) for s in students if s.readout is None or s.readout.saved},
+        "stream": stream_state(stream),
+    }
+    snapshots.write_for(READOUTS, content, training_names(snapshots.names()))
 
 
-def kept_students(cells: Mapping[str, Cell], stream: Stream, snapshots: Snapshots) -> list[Student]:
-    """The inverse, for some of the cells."""
+def kept_students(cells: Mapping[str, Cell], stream: Stream, snapshots: Snapshots) -> list[Student] | None:
+    """The inverse, for some of the cells; None where one of them could not be kept, being a function."""
     content = snapshots.read(READOUTS)
+    if not cells.keys() <= content["students"].keys():
+        return None
     restore_stream(stream, content["stream"])
     found = []
     for key, cell in cells.items():

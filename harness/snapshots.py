@@ -58,9 +58,9 @@ class Snapshots:
         """What all processes have."""
         return set.intersection(*distributed.gather(self.names()))
 
-    def write(self, name: str, content: Mapping[str, Any]) -> None:
+    def write(self, name: str, content: Mapping[str, Any]) -> bool:
         """Keep a snapshot, or warn where that cannot be: tensors and plain values in dicts, lists and tuples."""
-        start = time.monotonic()
+        start, kept = time.monotonic(), False
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (facts := self.folder / _file(FACTS, "json")).exists():
@@ -68,6 +68,7 @@ class Snapshots:
             with replacing(self._path(name)) as temporary:
                 torch.save(content, temporary)
             sync_folder(self.folder)
+            kept = True
         except (OSError, RuntimeError) as error:  # a full disk is torch's RuntimeError
             level = logging.DEBUG if self._told else logging.WARNING
             log.log(
@@ -80,6 +81,12 @@ class Snapshots:
             self._told = True
         self._last = time.monotonic()
         self._cost = self._last - start
+        return kept
+
+    def write_for(self, name: str, content: Mapping[str, Any], earlier: Iterable[str]) -> None:
+        """Keep a snapshot in the place of earlier ones, which go when all processes have it: if not all, none."""
+        if all(distributed.gather(self.write(name, content))):
+            self.remove(earlier)
 
     def read(self, name: str) -> dict[str, Any]:
         """A snapshot; no code in it is run. May raise whatever a damaged file makes torch raise."""

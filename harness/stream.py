@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -179,17 +180,17 @@ class Stream:
         return cache.complete and len(lacking) <= LACKING * len(places)
 
     def _from_cache(self, cache: FeatureCache, plan: list[list[Place]]) -> Iterator[Batch]:
-        for places in plan:
-            known = [place for place in places if place.row in cache]
-            if known:
+        for batch in plan:
+            wanted = [place for place in batch if place.row not in self.skipped]
+            for known, run in groupby(wanted, lambda place: place.row in cache):  # in turn
+                places = list(run)
+                if not known:  # bad images when a kept cache was filled: met again, they are reported again
+                    yield from self._through_backbone([places], None)
+                    continue
                 with self.watch("cache", self.device):
                     # back to float32: readouts and strangers' probes compute in the features' own precision
-                    features = {n: x.float() for n, x in cache.get([p.row for p in known], self.device).items()}
-                yield self._batch(known, features)
-            # what a kept cache lacks was a bad image when it was filled: met again, it is reported again
-            lost = [place for place in places if place.row not in cache and place.row not in self.skipped]
-            if lost:
-                yield from self._through_backbone([lost], None)
+                    features = {n: x.float() for n, x in cache.get([p.row for p in places], self.device).items()}
+                yield self._batch(places, features)
 
     def _through_backbone(self, plan: list[list[Place]], cache: FeatureCache | None) -> Iterator[Batch]:
         with closing(self._decoder.batches(plan)) as waiting:  # its processes end with the pass, whatever ends it

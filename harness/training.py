@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -173,16 +173,25 @@ class Classroom:
         # first those for which others may be waiting in the middle of their pass
         collective = [key for key in self._shared_fed if self.shared[key].collective]
         for key in collective:
-            _add_up(self.shared[key], self.stream)
-        self._agree()
+            distributed.add_up_mappings(_sums(self.shared[key]), self.stream.device)
+        # each its own, in its own time; nobody waits for what failed in another process
+        shared, own = {}, {}
         for key in self._shared_fed:
             if key not in collective:
                 with self._blaming_users(key):
-                    _add_up(self.shared[key], self.stream)
+                    shared[key] = _sums(self.shared[key])
         for student in self._learning():
             assert student.trainer is not None
+            with student.blamed("fit", self.stream):
+                own[student.key] = _sums(student.trainer)
+        self._agree()
+        for key in self._shared_fed:
+            if key not in collective:
+                with self._blaming_users(key, waiting=True):
+                    distributed.add_up_mappings(shared[key], self.stream.device)
+        for student in self._learning():
             with student.waiting(self.stream):
-                _add_up(student.trainer, self.stream)
+                distributed.add_up_mappings(own[student.key], self.stream.device)
 
     def _agree(self) -> None:
         """A cell that has failed in one process has failed in all."""
@@ -231,9 +240,9 @@ class Classroom:
         return [student for student in self.students if key in student.shared and student.error is None]
 
     @contextmanager
-    def _blaming_users(self, key: Hashable) -> Iterator[None]:
-        """Shared work has as much time as any of its users."""
-        collective = self.shared[key].collective and distributed.size() > 1
+    def _blaming_users(self, key: Hashable, *, waiting: bool = False) -> Iterator[None]:
+        """Shared work has as much time as any of its users; while it is `waiting` for other processes that is free."""
+        collective = waiting or (self.shared[key].collective and distributed.size() > 1)
         limit = TimeLimit(None) if collective else self.shared_limit[key]
         try:
             with self.shared_watch[key]("fit", self.stream.device), limit():
@@ -266,13 +275,12 @@ def _promised(bytes_of: Callable[[], int]) -> int:
         return 0
 
 
-def _add_up(consumer: Consumer, stream: Stream) -> None:
-    """Add up a consumer's sums over all processes; raises PluginError for one that does not say what they are."""
+def _sums(consumer: Consumer) -> Sequence[MutableMapping[Any, torch.Tensor]]:
+    """What a consumer has summed over images; raises PluginError for one that does not say it."""
     try:
-        sums = consumer.sums()
+        return consumer.sums()
     except NotImplementedError:
         raise PluginError(
             f"{type(consumer).__name__} cannot be trained by several processes: it has no sums(); "
             "run it with one process, or let it return the tensors that it sums over images"
         ) from None
-    distributed.add_up_mappings(sums, stream.device)

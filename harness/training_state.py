@@ -125,9 +125,8 @@ class TrainingState:
     def _keep_in_place_of_parts(self, place: str) -> None:
         assert self.snapshots is not None
         kept, own = _name(self.room.passes, place), self.snapshots.names()
-        self.snapshots.write(kept, self.content())
-        distributed.gather(None)  # until all have it, the earlier ones are what all have
-        self.snapshots.remove(name for name in own if _number(name) == self.room.passes and name != kept)
+        earlier = [name for name in own if _number(name) == self.room.passes and name != kept]
+        self.snapshots.write_for(kept, self.content(), earlier)
 
 
 def stream_state(stream: Stream) -> dict[str, Any]:

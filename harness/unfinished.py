@@ -26,6 +26,8 @@ def unfinished_parts(
     """The missing cells in parts: first those of which a state can be used, then all others."""
     left = dict(missing)
     for work, keys in _usable(root, facts, missing, every_s, say):
+        if not (READOUTS in work.common() or set(keys) <= left.keys()):
+            continue  # of a pass all cells go on, or none: some of these go on from another state
         part = {key: left.pop(key) for key in keys if key in left}
         if part:
             say(f"going on with {len(part)} cells that an earlier run had begun")

@@ -148,13 +148,20 @@ def _window(powered: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
     return (powered / powered.square().mean().sqrt()).float()
 
 
+def check_alphas(alphas: Sequence[float], *, zero: bool = True) -> None:
+    """Raises ValueError where there is none, or one that is no penalty."""
+    if not alphas or not all(math.isfinite(alpha) and (alpha > 0 or (zero and alpha == 0)) for alpha in alphas):
+        raise ValueError(f"alphas must be {'numbers from 0 on' if zero else 'positive numbers'}, not {list(alphas)}")
+
+
 def sweep_info(best: CrossValidated, parameter: str = "alpha", grid: str = "alphas") -> dict[str, Any]:
     """The sweep as it is saved with a readout; flags a choice at the edge of its grid."""
     info: dict[str, Any] = {
         parameter: best.solution.alpha,
         grid: list(best.alphas),
-        "cv_error": [e if e < float("inf") else None for e in best.cv_error],
     }
+    if best.cv_error:
+        info["cv_error"] = [e if e < float("inf") else None for e in best.cv_error]
     if best.at_edge:
         flag(info, EDGE, f"{parameter} {best.solution.alpha:g} is at the edge of its grid")
     return info

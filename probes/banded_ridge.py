@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from harness import Context, Probe, probe
@@ -10,7 +11,7 @@ from harness.group_penalties import GroupsCrossValidated, cross_validate_groups
 from harness.normal_equations import solver_bytes
 from harness.readout import LinearReadout
 from harness.types import LayerSpec
-from probes._moments import MomentsSettings, MomentsTrainer
+from probes._moments import MomentsSettings, MomentsTrainer, check_alphas
 from probes.ridge import ALPHAS
 
 NEAR = 1e-6
@@ -28,6 +29,7 @@ class BandedRidge(MomentsSettings, Probe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_alphas(self.alphas, zero=False)
         if self.steps < 1:
             raise ValueError(f"steps must be positive, not {self.steps}")
 
@@ -71,11 +73,15 @@ def search_info(found: GroupsCrossValidated, names: list[str]) -> dict[str, Any]
     edges = [name for name, alpha in chosen.items() if low < high and not low * (1 + NEAR) < alpha < high / (1 + NEAR)]
     info: dict[str, Any] = {
         "layer_alphas": chosen,
-        "layer_cv_error": best.cv_error,
+        "layer_cv_error": _known(best.cv_error),
         "common_alpha": found.common.solution.alpha,
-        "common_cv_error": min(found.common.cv_error),
-        "search": [{"alphas": list(step.alphas), "cv_error": step.cv_error} for step in found.path],
+        "common_cv_error": min(found.common.cv_error, default=None),
+        "search": [{"alphas": list(step.alphas), "cv_error": _known(step.cv_error)} for step in found.path],
     }
     for name in edges:
         flag(info, EDGE, f"{name}: alpha {chosen[name]:g} is at the edge of its range")
     return info
+
+
+def _known(error: float) -> float | None:
+    return None if math.isnan(error) else error

@@ -13,7 +13,7 @@ from harness import Context, Probe, probe
 from harness.normal_equations import Standardised, solver_bytes
 from harness.readout import LinearReadout
 from probes._coordinate_descent import descend
-from probes._moments import MomentsSettings, MomentsTrainer, sweep_info
+from probes._moments import MomentsSettings, MomentsTrainer, check_alphas, sweep_info
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -31,8 +31,7 @@ class NNLS(MomentsSettings, Probe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.alphas, default=0) <= 0:
-            raise ValueError("every one of alphas must be positive")
+        check_alphas(self.alphas, zero=False)
 
     @property
     def label(self) -> str:

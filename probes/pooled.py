@@ -14,7 +14,7 @@ from harness.normal_equations import NormalEquations, add_up, cross_validate, so
 from harness.readout import MapReadout
 from harness.types import Batch, LayerSpec, Size
 from probes._gradient import GradientSettings, link, raw_units, shared_bank, training_info
-from probes._moments import sweep_info
+from probes._moments import check_alphas, sweep_info
 from probes.ridge import ALPHAS
 
 
@@ -30,6 +30,10 @@ class Pooled(GradientSettings, Probe):
     """Rows and columns of the map that is predicted, stretched over the stimulus."""
     standardise: bool = added(True)
     """Whether gradient descent sees standardised channels; ridge does, whatever is said here."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_alphas(self.alphas)
 
     @property
     def label(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness import Context, Probe, probe
 from harness.normal_equations import solver_bytes
 from harness.readout import LinearReadout
-from probes._moments import MomentsSettings, MomentsTrainer, sweep_info
+from probes._moments import MomentsSettings, MomentsTrainer, check_alphas, sweep_info
 
 ALPHAS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 
@@ -16,6 +16,10 @@ class Ridge(MomentsSettings, Probe):
 
     alphas: tuple[float, ...] = ALPHAS
     """Penalties tried, in units of the number of samples, on standardised features."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_alphas(self.alphas)
 
     @property
     def label(self) -> str:

@@ -19,7 +19,7 @@ from harness.grid import resize
 from harness.normal_equations import ridge_path, solver_bytes
 from harness.readout import LinearReadout, SmoothedReadout, smooth
 from harness.targets import target_map
-from probes._moments import MomentsSettings, MomentsTrainer, sweep_info
+from probes._moments import MomentsSettings, MomentsTrainer, check_alphas, sweep_info
 from probes.ridge import ALPHAS
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Smoothed(MomentsSettings, Probe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_alphas(self.alphas)
         if not self.sigmas or min(self.sigmas) < 0:
             raise ValueError(f"sigmas must be numbers from 0 on, not {list(self.sigmas)}")
 

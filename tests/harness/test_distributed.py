@@ -119,6 +119,45 @@ def test_a_dead_process_ends_the_run(tmp_path: Path) -> None:
     assert time.monotonic() - start < 100
 
 
+SLOW = """
+import time, torch
+from harness import Context, Probe, Trainer, probe
+from harness._probe import Consumer
+from harness.distributed import rank
+
+class Slow(Consumer):
+    def update(self, batch):
+        pass
+    def sums(self):
+        time.sleep(4 * rank())
+        return ({"a": torch.ones(3)},)
+
+@probe("slow")
+class SlowProbe(Probe):
+    '''Its shared work adds up slowly in the second process.'''
+    def trainer(self, context: Context):
+        context.shared("slow", Slow)
+        return SlowTrainer()
+
+class SlowTrainer(Trainer):
+    def readout(self):
+        return lambda batch: batch.features["layer1"].mean(1)
+"""
+
+
+@pytest.mark.slow
+def test_work_that_takes_too_long_in_one_process_fails_its_cells_in_all(tmp_path: Path) -> None:
+    """The others neither wait for what has failed, nor is their waiting counted."""
+    (tmp_path / "slow.py").write_text(SLOW)
+    plugins = [str(tmp_path / "slow.py")]
+    recipe = write(tmp_path, plugins=plugins, probes=["ridge", "slow"], cell_timeout_s=3.0, layers=["layer1"])
+    done = launch(2, recipe, tmp_path, timeout=120)
+    assert done.returncode == 1, done.stderr
+    cells = read_cells(tmp_path / "tiny").set_index("probe")
+    assert cells.status.to_dict() == {"ridge": "finished", "slow": "failed"}
+    assert cells.error["slow"] == "took longer than 3 s (cell_timeout_s)"
+
+
 @pytest.mark.slow
 def test_an_error_of_one_process_is_shown_and_ends_the_run(tmp_path: Path) -> None:
     """The second training image, which the second process reads, is damaged after the dataset was checked."""

@@ -15,6 +15,7 @@ from harness.commands import CELLS_FAILED, OK, run_recipe
 from harness.errors import RecipeError
 from harness.finished_run import read_run
 from harness.folds import by_fold
+from harness.overlap import overlap_words
 from harness.recipe import load_recipe, parse_recipe
 from harness.results import read_cells, read_folds, read_pairs, read_per_image
 from reports._board import read_board
@@ -97,6 +98,38 @@ def test_the_folder_is_a_run_s(out: Path, recipe: dict[str, Any]) -> None:
     assert [fold["train"]["images"] + fold["test"]["images"] for fold in document["folds"]] == [N] * 3
     alone = load_recipe(str(out / "mine-fold1" / "recipe.yaml"))
     assert alone.dataset.parameters["split"] == {"folds": 3, "fold": 1, "seed": 1}
+
+
+def test_what_each_fold_is_flagged_with_and_left_out_is_told_of_all(tmp_path: Path) -> None:
+    """A ridge at the edge of its grid, images that are the same, one that nobody can read."""
+    data = folder(tmp_path / "set", [(48, 64)] * N, seed=3)
+    images = sorted((tmp_path / "set").rglob("*.png"))
+    for image in images[4:]:
+        image.write_bytes(images[3].read_bytes())
+    images[2].write_bytes(b"no image")
+    recipe = {
+        "name": "mine",
+        "dataset": {**data, "on_bad": "skip", "split": {"folds": 2, "fold": "all", "seed": 1}},
+        "backbones": [{"name": "resnet50", "weights": "random", "layers": ["stem"]}],
+        "probes": [{"name": "ridge", "alphas": [1e6, 1e7]}],
+        "metrics": ["cc"],
+        "allow_overlap": True,
+        "tracking": {"enabled": False},
+        "pictures": 0,
+        "folds": 2,
+    }
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(recipe))
+    assert run_recipe(str(tmp_path / "mine.yaml"), [], tmp_path / "out") == OK
+    assert read_cells(tmp_path / "out" / "mine")["flags"].tolist() == ["edge"]
+    documents = [
+        json.loads((tmp_path / "out" / f"mine{part}" / "run.json").read_text())["dataset"]
+        for part in ("", "-fold0", "-fold1")
+    ]
+    together, *folds = documents
+    assert together["overlap"]["images"] == sum(fold.get("overlap", {"images": 0})["images"] for fold in folds) > 0
+    assert "held-out images are training images, too" in overlap_words(together)
+    assert [image["id"] for image in together["skipped"]] == [3]
+    assert together["source"] == folds[0]["source"]
 
 
 def test_a_cell_that_failed_in_one_fold_has_not_finished(recipe: dict[str, Any], tmp_path: Path) -> None:

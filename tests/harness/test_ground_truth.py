@@ -46,6 +46,16 @@ def batch_of(dataset: Dataset, index: int) -> Batch:
     return Batch((index,), size, (3, 4), (dataset.points(index),), {}, (0,), sigma_for(size[0]))
 
 
+def test_a_pool_keeps_the_maps_of_few_sizes() -> None:
+    """A set of photographs has as many sizes as images."""
+    dataset = make_dataset(0, 12, [(20 + n, 30) for n in range(12)])
+    pool = Pool(dataset, CPU)
+    for index in range(12):
+        pool.log_prior(batch_of(dataset, index), leave_out=True)
+    assert len(pool._counts) <= 4
+    assert len(pool._blurs) <= 4
+
+
 @settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(2, 7))
 def test_others_are_all_other_images_at_the_same_relative_positions(seed: int, n: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,7 +14,9 @@ from torch import Tensor
 
 from harness import normal_equations
 from harness._band import STRIPE, WIDTH, band, mirror, stripes
+from harness.group_penalties import cross_validate_groups
 from harness.normal_equations import FLOOR, NormalEquations, add_up, cross_validate, ridge_path
+from harness.ridge_family import Member, cross_validate_family
 
 ALPHAS = [10.0**k for k in range(-6, 3)]
 
@@ -165,6 +168,17 @@ def test_a_feature_that_hardly_ever_responds_does_not_decide_held_out_errors() -
     best = cross_validate(lambda folds: summed(layer, folds), range(3), [1e-3, 1e-1])
     assert min(alone.cv_error) > 100
     assert min(best.cv_error) < 1.2
+
+
+def test_without_folds_there_is_a_choice_but_no_error() -> None:
+    x, y = relu_like(50, 8, seed=2)
+    best = cross_validate(lambda _: equations(x, y), [0], [0.1, 1.0, 100.0])
+    assert (best.solution.alpha, best.cv_error, best.at_edge) == (1.0, (), False)
+    (family,) = cross_validate_family(lambda _: equations(x, y), [0], [0.1, 1.0, 100.0], [Member(0)], 0)
+    assert family is not None
+    assert (family.solution.alpha, family.cv_error) == (1.0, ())
+    groups = cross_validate_groups(lambda _: equations(x, y), [0], [0.1, 1.0, 100.0], (4, 4), steps=2)
+    assert math.isnan(groups.best.cv_error)
 
 
 @settings(max_examples=20)

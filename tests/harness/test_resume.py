@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from harness.progress import Silent
 from harness.recipe import parse_recipe
 from harness.results import cell_folder, read_cells, read_pairs, read_per_image
 from harness.run import Outcome, run
+from harness.scoring_state import ScoringState
 from harness.stream import Stream
 from harness.types import Batch
 from reports.terminal import print_leaderboard
@@ -226,6 +227,57 @@ def test_later_passes_go_on_from_the_features_of_the_first(
     assert sum(images for *_, images in passes) == 10 + 5
     whole, _ = go(tmp_path / "whole", plugin)
     assert_same_results(stopped.folder, whole.folder)
+
+
+FUNCTION = """
+from harness import Trainer
+
+@probe("by-function")
+class ByFunction(Probe):
+    '''The mean of the features: a function, of which nothing can be kept.'''
+    def trainer(self, context):
+        return FunctionTrainer()
+
+class FunctionTrainer(Trainer):
+    def readout(self):
+        return lambda batch: batch.features["1"].mean(1)
+"""
+
+
+@pytest.fixture
+def interrupted_scoring(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Runs are stopped after the first held-out batch."""
+    batches = ScoringState.batches
+
+    def stopping(self: ScoringState, some: Iterator[Batch]) -> Iterator[Batch]:
+        for index, batch in enumerate(batches(self, some)):
+            if index:
+                raise KeyboardInterrupt
+            yield batch
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ScoringState, "batches", stopping)
+        yield patched.undo
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_stopped_while_it_was_scored_with_readouts_that_cannot_be_read_back(
+    tmp_path: Path, plugin: str, interrupted_scoring: Callable[[], None], *, damaged: bool
+) -> None:
+    """A function alone is not kept, a file may be damaged: the cell is trained again, and nothing is in its way."""
+    Path(plugin).write_text(PLUGIN.replace("import backbone,", "import Probe, backbone,") + FUNCTION)
+    probes = [FEW[0] if damaged else {"name": "by-function", "layers": ["1"]}]
+    few: dict[str, Any] = {"probes": probes, "save_every_s": 0}
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path / "a", plugin, **few)
+    (readouts,) = (tmp_path / "a").rglob("readouts.*.pt")
+    if damaged:
+        readouts.write_bytes(b"garbage")
+    interrupted_scoring()
+    again, said = go(tmp_path / "a", plugin, **few)
+    assert ("cannot be used" in said) == damaged
+    at_once, _ = go(tmp_path / "b", plugin, **few)
+    pd.testing.assert_frame_equal(read_per_image(again.folder), read_per_image(at_once.folder), check_exact=True)
 
 
 def test_failed_cells_are_tried_again(tmp_path: Path, plugin: str) -> None:

@@ -136,6 +136,21 @@ def test_a_kept_cache_reports_bad_images_again(dataset: Dataset, tmp_path: Path)
         list(make(dataset, FeatureCache.reopen(folder, facts)).batches(0))
 
 
+def test_an_image_that_can_be_read_again_comes_in_its_turn(dataset: Dataset, tmp_path: Path) -> None:
+    """A kept cache does not have it; whoever counts turns must not meet it late."""
+    plain, facts = list(make(dataset).batches(1)), {"what": "noise"}
+    file = dataset.files[next(batch.ids[0] for batch in plain if len(batch) > 1) - 100]
+    whole = file.read_bytes()
+    sizes, folder = {row: dataset.size(row) for row in range(len(dataset))}, tmp_path / "kept"
+    file.write_bytes(b"no image")
+    keep = Keep(facts, 2**31)
+    list(make(dataset, FeatureCache(sizes, Placement(disk=2**30), folder=folder, keep=keep), on_bad="skip").batches(0))
+    file.write_bytes(whole)
+    batches = list(make(dataset, FeatureCache.reopen(folder, facts), on_bad="skip").batches(1))
+    assert [turn for batch in batches for turn in batch.turns] == [turn for batch in plain for turn in batch.turns]
+    assert [i for batch in batches for i in batch.ids] == [i for batch in plain for i in batch.ids]
+
+
 def test_worker_processes_give_the_same_batches(dataset: Dataset) -> None:
     pairs = zip(make(dataset).batches(0), make(dataset, workers=2).batches(0), strict=True)
     for a, b in pairs:

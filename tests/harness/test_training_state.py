@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from harness.cells import Cell
 from harness.data.dataset import Skipped
 from harness.evaluation import Scores, evaluate
 from harness.metric_registry import METRICS
+from harness.moments import Moments
 from harness.plan import build
 from harness.progress import Silent
 from harness.readout import LinearReadout, Readout
@@ -134,6 +135,51 @@ def test_a_state_of_other_circumstances_is_ignored_with_a_word(tmp_path: Path) -
     assert len(said) == 2
 
 
+def test_of_two_states_with_a_cell_in_common_one_is_gone_on_with(tmp_path: Path) -> None:
+    """A pass feeds all its cells: fewer would take its sums for those of other targets."""
+    a, b, c = list(cells().items())[:3]
+    for pair in ([a, b], [b, c]):
+        keys = [key for key, _ in pair]
+        work = Snapshots(tmp_path, {"cells": keys}, every_s=0)
+        room = Classroom(dict(pair), stream(stop_after=3))
+        with suppress(StoppedError):
+            room.teach(Silent(), TrainingState(room, work))
+        assert cells_in(work) == keys
+    (both, _), (alone, work) = unfinished_parts(tmp_path, {}, dict([a, b, c]), 0, lambda _: None)
+    assert list(both) in ([a[0], b[0]], [b[0], c[0]])
+    assert len(alone) == 1
+    assert work.names() == set()
+
+
+def test_moments_of_other_targets_are_refused() -> None:
+    one, other = Moments(2), Moments(2)
+    for target in ("density", "root"):
+        one.need(LAYERS, target)
+    other.need(LAYERS, "root")
+    with pytest.raises(ValueError, match="moments of density, root cannot go on as of root"):
+        other.restore(one.state())
+
+
+def test_a_disk_that_is_full_at_the_end_of_a_pass_loses_nothing_kept_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, write = Snapshots(tmp_path, FACTS, every_s=0), Snapshots.write
+    training, full = stream(), {"pass-0-end", "readouts"}
+
+    def tight(self: Snapshots, name: str, content: Mapping[str, Any]) -> bool:
+        return name not in full and write(self, name, content)
+
+    monkeypatch.setattr(Snapshots, "write", tight)
+    students = taught(training, work)
+    assert "pass-0-any" in work.names()
+    keep_students(students, training, work)
+    assert "pass-0-any" in work.names()
+    monkeypatch.undo()
+    assert_equal(taught(stream(), work), students)
+    keep_students(students, training, work)
+    assert work.names() == {"readouts"}
+
+
 def test_readouts_and_scores_are_gone_on_with(tmp_path: Path) -> None:
     work, metrics = Snapshots(tmp_path, FACTS, every_s=0), [METRICS.get("cc"), METRICS.get("kld")]
     asked, training = cells(), stream()
@@ -143,7 +189,9 @@ def test_readouts_and_scores_are_gone_on_with(tmp_path: Path) -> None:
     assert work.names() == {"readouts"}
     again = stream()
     kept = kept_students(asked, again, work)
+    assert kept is not None
     assert_equal(kept, students)
+    assert kept_students({**asked, "f" * 16: next(iter(asked.values()))}, stream(), work) is None
     assert again.skipped == training.skipped
 
     readouts = {student.key: student.readout for student in students if student.readout is not None}

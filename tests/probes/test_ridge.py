@@ -18,7 +18,11 @@ from harness.plan import make_plan
 from harness.readout import LinearReadout
 from harness.recipe import parse_recipe
 from harness.types import Batch
+from probes.banded_ridge import BandedRidge
+from probes.nnls import NNLS
+from probes.pooled import Pooled
 from probes.ridge import Ridge
+from probes.smoothed import Smoothed
 from tests.probes.plain import context, stream
 
 
@@ -104,3 +108,16 @@ def test_names_say_the_window_and_the_power() -> None:
     )
     assert Ridge(target="standardised", root=0.125, link="softplus").label == "ridge-standardised-root0.125-softplus"
     assert not {"centre", "power", "root"} & set(as_entry(Ridge()))  # finished results keep their keys
+
+
+@pytest.mark.parametrize("probe", [Ridge, Smoothed, Pooled, BandedRidge, NNLS])
+@pytest.mark.parametrize("alphas", [(), (-0.3, 1.0), (float("inf"),), (float("nan"),)])
+def test_what_is_no_penalty_is_refused(probe: type[Any], alphas: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="alphas must be"):
+        probe(alphas=alphas)
+
+
+def test_zero_is_a_penalty_where_none_is_needed() -> None:
+    assert Ridge(alphas=(0.0,)).alphas == (0.0,)
+    with pytest.raises(ValueError, match="positive numbers"):
+        BandedRidge(alphas=(0.0, 1.0))
