@@ -48,7 +48,7 @@ def test_how_far_linear_goes_is_told_of_the_recipe_as_it_is() -> None:
     scales = "+".join(f"{scale:g}" for scale in recipe["backbones"][0]["scales"])
     assert set(rows.layers) == {name}
     assert set(rows.backbone) == {f"resnet50@{scales}+mirror+stride{recipe['backbones'][0]['stride']}"}
-    numbers = {11: "eleven", 13: "thirteen", 3: "three", 4: "four"}
+    numbers = {13: "thirteen", 21: "twenty-one", 3: "three", 4: "four"}
     said = f"{numbers[len(layers)]} layers of ResNet-50 at {numbers[scales.count('+') + 1]} sizes of each image"
     assert said in (ROOT / "README.md").read_text(encoding="utf-8")
 
