@@ -66,7 +66,7 @@ walkthrough: $(VENV)/.installed ## run the walkthrough notebook and publish it a
 	  --output-dir $(CURDIR)/reports/published/walkthrough
 
 # SALPROBE_DATA names the folder with osie640 and salicon71; finished cells are reused
-study: $(VENV)/.installed ## run the whole study (about five hours on 2 cores) and write it up
+study: $(VENV)/.installed ## run the whole study (five to six hours on 2 cores) and write it up
 	$(BIN)/salprobe run study --out $(OUT)
 	$(BIN)/python -m reports.writeup $(OUT) --out reports/published/study
 

@@ -35,7 +35,7 @@ def keep_students(students: Sequence[Student], stream: Stream, snapshots: Snapsh
         "students": {s.key: _student(s) for s in students if s.readout is None or s.readout.saved},
         "stream": stream_state(stream),
     }
-    snapshots.write_for(READOUTS, content, training_names(snapshots.names()))
+    snapshots.write_instead(READOUTS, content, training_names(snapshots.names()))
 
 
 def kept_students(cells: Mapping[str, Cell], stream: Stream, snapshots: Snapshots) -> list[Student] | None:

@@ -83,7 +83,7 @@ class Snapshots:
         self._cost = self._last - start
         return kept
 
-    def write_for(self, name: str, content: Mapping[str, Any], earlier: Iterable[str]) -> None:
+    def write_instead(self, name: str, content: Mapping[str, Any], earlier: Iterable[str]) -> None:
         """Keep a snapshot in the place of earlier ones, which go when all processes have it: if not all, none."""
         if all(distributed.gather(self.write(name, content))):
             self.remove(earlier)

@@ -126,7 +126,7 @@ class TrainingState:
         assert self.snapshots is not None
         kept, own = _name(self.room.passes, place), self.snapshots.names()
         earlier = [name for name in own if _number(name) == self.room.passes and name != kept]
-        self.snapshots.write_for(kept, self.content(), earlier)
+        self.snapshots.write_instead(kept, self.content(), earlier)
 
 
 def stream_state(stream: Stream) -> dict[str, Any]:
