@@ -203,6 +203,11 @@ def distance_from_middle(alphas: Sequence[float]) -> Float[Tensor, " a"]:
     return (order - order.median()).abs()
 
 
+def mean_errors(errors: Float[Tensor, " a"], n: float, folds: Sequence[int]) -> tuple[float, ...]:
+    """Sums of squares as they are told: means, none where nothing was held out."""
+    return tuple((errors / n).tolist()) if len(folds) > 1 else ()
+
+
 def solver_bytes(p: int, n_alphas: int, targets: int = 1) -> int:
     """What a cross-validation holds at its peak, beside the statistics it is given.
 
@@ -238,14 +243,13 @@ def cross_validate(
     With fewer than two folds the middle alpha is taken, as there is nothing to choose by. Raises ValueError where no
     alpha can be solved.
     """
-    chosen_by_error = len(folds) > 1
-    errors = _held_out_errors(gather, folds, alphas, solve) if chosen_by_error else distance_from_middle(alphas)
+    errors = _held_out_errors(gather, folds, alphas, solve) if len(folds) > 1 else distance_from_middle(alphas)
     for index in errors.argsort().tolist():
         total = gather(folds)
         (weights,), (bias,), exists = _solve(total, solve, [alphas[index]])
         if exists.all():
             n_values = total.n * total.y.numel()
-            means = (errors / n_values).tolist() if chosen_by_error else ()
-            return CrossValidated(Solution(alphas[index], weights, bias), tuple(alphas), tuple(means))
+            solution = Solution(alphas[index], weights, bias)
+            return CrossValidated(solution, tuple(alphas), mean_errors(errors, n_values, folds))
         del total, weights, bias
     raise ValueError(UNSOLVABLE)

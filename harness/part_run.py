@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from harness._plugin import as_entry
 from harness.caching import open_cache
@@ -25,7 +25,7 @@ from harness.training_state import TrainingState
 from harness.units import gib
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from harness._backbone import LoadedBackbone
     from harness.calibration import Calibration
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from harness.snapshots import Snapshots
 
 log = logging.getLogger("salprobe")
+T = TypeVar("T")
 
 
 @dataclass
@@ -102,26 +103,29 @@ class PartRun:
 
         All processes alike. Scores of readouts that are gone go with them.
         """
-        found, error = None, None
+        found = None
         if READOUTS in self.work.common():
-            try:
-                found = kept_students(cells, training, self.work)
-            except Exception as caught:  # whatever a damaged file makes torch raise
-                error = f"{type(caught).__name__}: {caught}"
-        errors = [words for words in gather(error) if words]
-        if errors:
-            self._begin_anew(errors[0], training)
-            return None
+            found = self._restored(lambda: kept_students(cells, training, self.work), training)
         if found is None:
             self.work.remove([READOUTS, SCORES])
         return found
 
-    def _begin_anew(self, why: str, training: Stream) -> None:
-        """What an earlier run kept is of no use."""
-        self.progress.say(f"the state of an earlier run cannot be used ({why}): its cells begin anew")
+    def _restored(self, restore: Callable[[], T], training: Stream) -> T | None:
+        """What an earlier run left; with a word None, and nothing left, where that fails in any process."""
+        found, error = None, None
+        try:
+            found = restore()
+        except Exception as caught:  # whatever a damaged file makes torch raise
+            error = f"{type(caught).__name__}: {caught}"
+            log.debug("the state in %s cannot be used", self.work.folder, exc_info=caught)
+        errors = [words for words in gather(error) if words]
+        if not errors:
+            return found
+        self.progress.say(f"the state of an earlier run cannot be used ({errors[0]}): its cells begin anew")
         self.work.remove(self.work.names())
         training.skipped.clear()
         training.at_once.clear()
+        return None
 
     def _say_lost(self, stream: Stream, students: Sequence[Student]) -> None:
         """Images that could not be read when their turn came: on the terminal, and with every cell's results."""
@@ -136,19 +140,12 @@ class PartRun:
     def _classroom(self, cells: dict[str, Cell], training: Stream) -> tuple[Classroom, TrainingState]:
         """As an earlier run left it, or a new one; all processes alike."""
         room = self._room(cells, training)
-        state, error = TrainingState(room, self.work), None
-        try:
-            state.restore()
-        except Exception as caught:  # whatever a damaged file makes torch raise
-            error = f"{type(caught).__name__}: {caught}"
-            log.debug("the state in %s cannot be used", self.work.folder, exc_info=caught)
-        errors = [words for words in gather(error) if words]
-        if not errors:
+        state = TrainingState(room, self.work)
+        if self._restored(state.restore, training) is not None:
             if room.passes or state.turn >= 0:
                 images = training.n_until(room.passes, state.turn)
                 self.progress.say(f"pass {room.passes + 1} goes on after {images} of {training.n_mine} images")
             return room, state
-        self._begin_anew(errors[0], training)
         room = self._room(cells, training)
         return room, TrainingState(room, self.work)
 

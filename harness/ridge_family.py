@@ -20,6 +20,7 @@ from harness.normal_equations import (
     NormalEquations,
     Solution,
     distance_from_middle,
+    mean_errors,
     solve_shifted,
     standardise,
 )
@@ -52,7 +53,6 @@ def cross_validate_family(
 
     `more` of the features, the last ones, are those that only some members read.
     """
-    held_out = len(folds) > 1
     errors = _held_out_errors(gather, folds, alphas, members, more)
     waiting = {member: error.argsort().tolist() for member, error in zip(members, errors, strict=True)}
     found: dict[Member, tuple[Solution, float]] = {}
@@ -68,7 +68,7 @@ def cross_validate_family(
                 found[member] = solution, total.n
         del total, paths
     return [
-        CrossValidated(found[member][0], tuple(alphas), tuple((error / found[member][1]).tolist() if held_out else ()))
+        CrossValidated(found[member][0], tuple(alphas), mean_errors(error, found[member][1], folds))
         if member in found
         else None
         for member, error in zip(members, errors, strict=True)

@@ -25,8 +25,8 @@ def unfinished_parts(
 ) -> Iterator[Part]:
     """The missing cells in parts: first those of which a state can be used, then all others."""
     left = dict(missing)
-    for work, keys in _usable(root, facts, missing, every_s, say):
-        if not (READOUTS in work.common() or set(keys) <= left.keys()):
+    for work, keys, whole in _usable(root, facts, missing, every_s, say):
+        if whole and not set(keys) <= left.keys():
             continue  # of a pass all cells go on, or none: some of these go on from another state
         part = {key: left.pop(key) for key in keys if key in left}
         if part:
@@ -38,8 +38,11 @@ def unfinished_parts(
 
 def _usable(
     root: Path, facts: Mapping[str, Any], missing: Mapping[str, Cell], every_s: float, say: Callable[[str], None]
-) -> Iterator[tuple[Snapshots, list[str]]]:
-    """States with their cells, in the same order in all processes; a word on what is of no use."""
+) -> Iterator[tuple[Snapshots, list[str], bool]]:
+    """States, their cells and whether these go on together or not at all; in the same order in all processes.
+
+    A word on what is of no use.
+    """
     alike = {}
     for work in Snapshots.all_of(root, every_s):
         its = work.facts
@@ -51,13 +54,13 @@ def _usable(
     for name in sorted(set.intersection(*distributed.gather(set(alike)))):
         work = alike[name]
         keys = _cells_of(work)
-        gone = set(keys) - set(missing)
+        gone, whole = set(keys) - set(missing), READOUTS not in work.common()
         if not set(keys) & set(missing):
             continue
-        if gone and READOUTS not in work.common():
+        if gone and whole:
             say(f"the state of an earlier run holds {len(gone)} cells that are not asked for: its cells begin anew")
         else:
-            yield work, keys
+            yield work, keys, whole
 
 
 def _cells_of(work: Snapshots) -> list[str]:

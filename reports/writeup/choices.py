@@ -38,6 +38,11 @@ def find(cells: Iterable[Cell], **names: Any) -> Cell | None:
     return next((cell for cell in cells if all(cell[name] == value for name, value in names.items())), None)
 
 
+def alike(cell: Cell, cells: Iterable[Cell]) -> Cell | None:
+    """The same readout of another run."""
+    return find(cells, **{name: cell[name] for name in ("backbone", "weights", "layers", "probe")})
+
+
 def trained(cells: Iterable[Cell]) -> list[Cell]:
     """Of the pretrained network, at full size and at several sizes."""
     return [cell for cell in cells if _is_network(cell) and not is_random(cell)]
@@ -105,8 +110,7 @@ def agreement(a: Sequence[Cell], b: Sequence[Cell], probe: str = RIDGE) -> float
 
 def all_above(a: Iterable[Cell], b: Sequence[Cell]) -> bool:
     """Whether every readout of features has more CC in the one run than the same in the other."""
-    names = ("backbone", "weights", "layers", "probe")
-    pairs = [(cell, find(b, **{name: cell[name] for name in names})) for cell in a if cell["layers"] != "none"]
+    pairs = [(cell, alike(cell, b)) for cell in a if cell["layers"] != "none"]
     return all(ours[CC] > theirs[CC] for ours, theirs in pairs if theirs)
 
 

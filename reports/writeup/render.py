@@ -75,11 +75,10 @@ def results_table(facts: Facts) -> list[str]:
 
 def _line(cell: Cell, mouse: Iterable[Cell]) -> str:
     """The cell's numbers, and the CC of the same readout trained and tested on the other recordings."""
-    same = {name: cell[name] for name in ("backbone", "weights", "layers", "probe")}
     layers = "all filters" if is_pixels(cell) else TOGETHER.get(cell["layers"], cell["layers"])
     names = [*((cell["weights"], layers) if has_network(cell) else ("", "")), cell["probe"]]
     numbers = [score_with_interval(cell, CC), percent(cell, CC), score(cell, "auc"), score(cell, "nss")]
-    return "| " + " | ".join([*names, *numbers, score_or_dash(choices.find(mouse, **same))]) + " |"
+    return "| " + " | ".join([*names, *numbers, score_or_dash(choices.alike(cell, mouse))]) + " |"
 
 
 def claim(holds: object, words: str) -> str:

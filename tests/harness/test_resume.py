@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -230,7 +230,7 @@ def test_later_passes_go_on_from_the_features_of_the_first(
 
 
 FUNCTION = """
-from harness import Trainer
+from harness import Probe, Trainer
 
 @probe("by-function")
 class ByFunction(Probe):
@@ -244,9 +244,12 @@ class FunctionTrainer(Trainer):
 """
 
 
-@pytest.fixture
-def interrupted_scoring(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
-    """Runs are stopped after the first held-out batch."""
+@pytest.mark.parametrize("damaged", [False, True])
+def test_stopped_while_it_was_scored_with_readouts_that_cannot_be_read_back(
+    tmp_path: Path, plugin: str, monkeypatch: pytest.MonkeyPatch, *, damaged: bool
+) -> None:
+    """A function alone is not kept, a file may be damaged: the cell is trained again, and nothing is in its way."""
+    Path(plugin).write_text(PLUGIN + FUNCTION)
     batches = ScoringState.batches
 
     def stopping(self: ScoringState, some: Iterator[Batch]) -> Iterator[Batch]:
@@ -255,25 +258,15 @@ def interrupted_scoring(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[]
                 raise KeyboardInterrupt
             yield batch
 
-    with monkeypatch.context() as patched:
-        patched.setattr(ScoringState, "batches", stopping)
-        yield patched.undo
-
-
-@pytest.mark.parametrize("damaged", [False, True])
-def test_stopped_while_it_was_scored_with_readouts_that_cannot_be_read_back(
-    tmp_path: Path, plugin: str, interrupted_scoring: Callable[[], None], *, damaged: bool
-) -> None:
-    """A function alone is not kept, a file may be damaged: the cell is trained again, and nothing is in its way."""
-    Path(plugin).write_text(PLUGIN.replace("import backbone,", "import Probe, backbone,") + FUNCTION)
     probes = [FEW[0] if damaged else {"name": "by-function", "layers": ["1"]}]
     few: dict[str, Any] = {"probes": probes, "save_every_s": 0}
-    with pytest.raises(KeyboardInterrupt):
-        go(tmp_path / "a", plugin, **few)
+    with monkeypatch.context() as patched:
+        patched.setattr(ScoringState, "batches", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            go(tmp_path / "a", plugin, **few)
     (readouts,) = (tmp_path / "a").rglob("readouts.*.pt")
     if damaged:
         readouts.write_bytes(b"garbage")
-    interrupted_scoring()
     again, said = go(tmp_path / "a", plugin, **few)
     assert ("cannot be used" in said) == damaged
     at_once, _ = go(tmp_path / "b", plugin, **few)
