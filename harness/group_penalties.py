@@ -22,7 +22,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.normal_equations import CrossValidated, Gather, NormalEquations, Solution, cross_validate, standardise
+from harness.normal_equations import (
+    CrossValidated,
+    Gather,
+    NormalEquations,
+    Solution,
+    cross_validate,
+    spread,
+    standardise,
+)
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -76,7 +84,7 @@ def cross_validate_groups(
 
 def fit_groups(equations: NormalEquations, alphas: Sequence[float], widths: Sequence[int]) -> Solution:
     """The fit with these penalties; raises ValueError where no Cholesky factor exists. Overwrites G."""
-    fitted = _Fit(equations, _spread(alphas, widths, equations.m))
+    fitted = _Fit(equations, spread(alphas, widths, like=equations.m))
     if not fitted.exists:
         raise ValueError(f"penalties {alphas} leave the system unsolvable; use larger alphas")
     return Solution(float("nan"), fitted.weights, fitted.bias)
@@ -89,7 +97,7 @@ def held_out_slope(
     error, slope, n = 0.0, torch.zeros(len(widths), dtype=torch.float64), 0.0
     for fold in folds:
         training = gather([k for k in folds if k != fold])
-        penalties = _spread(alphas, widths, training.m)
+        penalties = spread(alphas, widths, like=training.m)
         fitted = _Fit(training, penalties)
         del training
         if not fitted.exists:
@@ -100,10 +108,6 @@ def held_out_slope(
         slope -= torch.stack([part.sum() for part in torch.split(products, list(widths))]).cpu()
         n += held_out.n
     return error / n, slope / n
-
-
-def _spread(alphas: Sequence[float], widths: Sequence[int], like: Tensor) -> Float[Tensor, " p"]:
-    return torch.repeat_interleave(like.new_tensor(alphas), torch.tensor(widths, device=like.device))
 
 
 class _Fit:

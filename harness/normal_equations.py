@@ -45,6 +45,8 @@ class NormalEquations:
     n: float
     widths: tuple[int, ...] = ()
     """Features of each layer, in order; none where features are of no layers."""
+    penalties: tuple[float, ...] = ()
+    """Of each layer, in units of the common one; none where all share it."""
 
     def squared_error(self, weights: Float[Tensor, "a p t"], bias: Float[Tensor, "a t"]) -> Float[Tensor, "a t"]:
         """sum (y - bias - x'w)^2 over these samples, without the samples; G is read once for all weights."""
@@ -56,9 +58,9 @@ class NormalEquations:
 
     def first(self, p: int) -> NormalEquations:
         """Of the first p features, some whole layers; shares memory."""
-        ends = zip(self.widths, accumulate(self.widths), strict=True)
-        widths = tuple(width for width, end in ends if end <= p)
-        return replace(self, G=self.G[:p, :p], c=self.c[:p], m=self.m[:p], widths=widths)
+        layers = sum(end <= p for end in accumulate(self.widths))
+        widths, penalties = self.widths[:layers], self.penalties[:layers]
+        return replace(self, G=self.G[:p, :p], c=self.c[:p], m=self.m[:p], widths=widths, penalties=penalties)
 
 
 def add_up(parts: Sequence[NormalEquations]) -> NormalEquations:
@@ -68,7 +70,7 @@ def add_up(parts: Sequence[NormalEquations]) -> NormalEquations:
     for part in others:
         G += part.G
     c, m, y, yy = (torch.stack([getattr(part, name) for part in parts]).sum(0) for name in ("c", "m", "y", "yy"))
-    return NormalEquations(G, c, m, y, yy, sum(part.n for part in parts), first.widths)
+    return NormalEquations(G, c, m, y, yy, sum(part.n for part in parts), first.widths, first.penalties)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +87,8 @@ def ridge_path(equations: NormalEquations, alphas: Sequence[float]) -> list[Solu
     """Ridge on standardised features with an unpenalised intercept, one solution per alpha.
 
     Minimises |y - b - Xs v|^2 / n + alpha |v|^2, i.e. scikit-learn's Ridge(alpha * n) after StandardScaler (Hoerl &
-    Kennard 1970), but for features below `FLOOR`, which are penalised more. A dead feature gets weight 0; None where
-    alpha is too small for a Cholesky factor to exist.
+    Kennard 1970), but for features below `FLOOR`, which are penalised more, and for layers with a penalty of their own.
+    A dead feature gets weight 0; None where alpha is too small for a Cholesky factor to exist.
     """
     weights, bias, exists = _solve(add_up([equations]), ridge, alphas)
     found = zip(alphas, weights, bias, exists.tolist(), strict=True)
@@ -98,14 +100,14 @@ class Standardised:
     """The problem |y - b - Xs v|^2 / n on standardised features Xs; a dead feature's row and column are 0."""
 
     C: Float[Tensor, "p p"]
-    """Xs'Xs / n: correlations; smaller for features at the floor."""
+    """Xs'Xs / n: correlations; smaller for features at the floor, and by their penalties."""
     r: Float[Tensor, "p t"]
     """Xs'(y - mean) / n."""
     variance: Float[Tensor, " t"]
     """Of y."""
     mean: Float[Tensor, " p"]
     scale: Float[Tensor, " p"]
-    """1 / standard deviation, at the floor less; 0 for a dead feature."""
+    """1 / standard deviation, at the floor less; over the root of the penalty; 0 for a dead feature."""
     target_mean: Float[Tensor, " t"]
 
     def in_own_units(self, weights: Float[Tensor, "*a p t"]) -> tuple[Float[Tensor, "*a p t"], Float[Tensor, "*a t"]]:
@@ -119,13 +121,18 @@ class Standardised:
 
 
 def standardise(equations: NormalEquations) -> Standardised:
-    """Features to variance 1, those below their layer's `FLOOR` to less; overwrites G."""
+    """Features to variance 1, those below their layer's `FLOOR` to less; overwrites G.
+
+    Where layers have penalties f of their own, to variance 1 / f: alpha |v|^2 is then alpha f |v|^2 of variance 1.
+    """
     n = equations.n
     mean, target_mean = equations.m / n, equations.y / n
     second = equations.G.diagonal() / n
     variance = second - mean**2
     alive = variance > DEAD * second.abs() + 1e-300
     divided = torch.maximum(variance, _floor(variance, equations.widths)).clamp(min=1e-300)
+    if equations.penalties:
+        divided *= spread(equations.penalties, equations.widths, like=divided)
     scale = torch.where(alive, divided.rsqrt(), 0.0)
     right = scale[:, None] * (equations.c / n - mean[:, None] * target_mean[None, :])
     _correlate(equations.G, mean, scale, n)
@@ -136,8 +143,13 @@ def _floor(variance: Float[Tensor, " p"], widths: Sequence[int]) -> Float[Tensor
     """The least variance that a feature of each layer is taken to have."""
     if not widths:
         return torch.zeros_like(variance)
-    least = torch.stack([FLOOR**2 * part.clamp(min=0).mean() for part in torch.split(variance, list(widths))])
-    return torch.repeat_interleave(least, torch.tensor(widths, device=least.device))
+    least = [FLOOR**2 * part.clamp(min=0).mean().item() for part in torch.split(variance, list(widths))]
+    return spread(least, widths, like=variance)
+
+
+def spread(of_layers: Sequence[float], widths: Sequence[int], *, like: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
+    """One number a layer -> one a feature."""
+    return torch.repeat_interleave(like.new_tensor(of_layers), torch.tensor(widths, device=like.device))
 
 
 def _correlate(G: Float[Tensor, "p p"], mean: Float[Tensor, " p"], scale: Float[Tensor, " p"], n: float) -> None:

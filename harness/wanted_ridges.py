@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from harness.normal_equations import UNSOLVABLE, CrossValidated, NormalEquations
@@ -26,6 +25,13 @@ class Wanted:
     more: tuple[LayerSpec, ...]
     target: str
     alphas: tuple[float, ...]
+    penalties: tuple[float, ...] = ()
+    """Of the layers, in units of alpha; none where all have that."""
+
+    @property
+    def family(self) -> Hashable:
+        """Equal for ridges that one factor solves."""
+        return self.layers, self.alphas, self.penalties
 
 
 class WantedRidges:
@@ -43,7 +49,7 @@ class WantedRidges:
     def find(self, ridge: Wanted, equations: Equations, folds: Sequence[int]) -> CrossValidated:
         """The best alpha over the folds, fitted on all of them; raises ValueError where none can be solved."""
         if ridge not in self._found:
-            family = [one for one in self._wanted if (one.layers, one.alphas) == (ridge.layers, ridge.alphas)]
+            family = [one for one in self._wanted if one.family == ridge.family]
             self._found |= _solve(family, equations, folds)
         found = self._found[ridge]
         if found is None:
@@ -57,6 +63,12 @@ def _solve(family: Sequence[Wanted], equations: Equations, folds: Sequence[int])
     apart = sum(column.channels for column in more) if any(ridge.more != more for ridge in family) else 0
     targets = list(dict.fromkeys(ridge.target for ridge in family))
     members = [Member(targets.index(ridge.target), ridge.more == more) for ridge in family]
-    gather = partial(equations, [column.name for column in (*family[0].layers, *more)], targets)
+    names, penalties = [column.name for column in (*family[0].layers, *more)], family[0].penalties
+    if penalties:
+        penalties += (1.0,) * len(more)
+
+    def gather(folds: Sequence[int]) -> NormalEquations:
+        return replace(equations(names, targets, folds), penalties=penalties)
+
     found = cross_validate_family(gather, folds, family[0].alphas, members, apart)
     return dict(zip(family, found, strict=True))

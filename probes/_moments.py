@@ -6,7 +6,7 @@ The stream feeds one set of moments for all these cells of a backbone; a trainer
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -120,16 +120,19 @@ class MomentsTrainer(Trainer):
         """The best candidate over the folds that were seen, fitted on all of them."""
         return cross_validate(self.gather, self.moments.folds, candidates, solve)
 
-    def want_ridge(self, alphas: Sequence[float]) -> None:
-        """Say at the start that `best_ridge` will be called: cells that differ in little else share the solving."""
-        self.moments.ridges.want(self._ridge(alphas))
+    def want_ridge(self, alphas: Sequence[float], penalties: Mapping[str, float] | None = None) -> Wanted:
+        """Say at the start that `best_ridge` will be called: cells that differ in little else share the solving.
 
-    def best_ridge(self, alphas: Sequence[float]) -> CrossValidated:
+        The penalties are those of layers, in units of alpha; 1 for who has none.
+        """
+        each = tuple(penalties.get(layer.name, 1.0) for layer in self.layers) if penalties else ()
+        wanted = Wanted(self.layers, self.more, self.target, tuple(alphas), each)
+        self.moments.ridges.want(wanted)
+        return wanted
+
+    def best_ridge(self, wanted: Wanted) -> CrossValidated:
         """The same for a ridge that was wanted."""
-        return self.moments.ridges.find(self._ridge(alphas), self.moments.equations, self.moments.folds)
-
-    def _ridge(self, alphas: Sequence[float]) -> Wanted:
-        return Wanted(self.layers, self.more, self.target, tuple(alphas))
+        return self.moments.ridges.find(wanted, self.moments.equations, self.moments.folds)
 
     def linear(self, weights: Float[Tensor, "p 1"], bias: Float[Tensor, " 1"], info: dict[str, Any]) -> LinearReadout:
         """The weights cut into layers, before the link."""

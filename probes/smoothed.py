@@ -65,7 +65,7 @@ class SmoothedTrainer(MomentsTrainer):
     def __init__(self, settings: Smoothed, context: Context) -> None:
         super().__init__(settings, context)
         self.settings, self.device = settings, context.device
-        self.want_ridge(settings.alphas)
+        self.wanted = self.want_ridge(settings.alphas)
         self._priors: dict[int, Tensor] = {}
         self._worth: dict[int, Tensor] = {}
         self._whole: LinearReadout | None = None
@@ -94,7 +94,7 @@ class SmoothedTrainer(MomentsTrainer):
         """True after the first pass, when the ridges are there."""
         if self._whole is not None:
             return False
-        best = self.best_ridge(self.settings.alphas)
+        best = self.best_ridge(self.wanted)
         self._whole = self.linear(best.solution.weights, best.solution.bias, sweep_info(best))
         folds = self.moments.folds
         for fold in folds:

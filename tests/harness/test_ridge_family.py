@@ -60,6 +60,14 @@ def test_the_same_where_faint_features_are_at_the_floor_of_their_layer() -> None
     assert folds[0].first(9).widths == (6, 3)
 
 
+@settings(max_examples=20)
+@given(penalties=st.tuples(*[st.floats(1e-2, 1e2)] * 3), more=st.sampled_from([0, 4]), seed=st.integers(0, 99))
+def test_the_same_where_layers_have_penalties_of_their_own(penalties: tuple[float, ...], more: int, seed: int) -> None:
+    folds = [replace(fold, widths=(6, 3, 4), penalties=penalties) for fold in parts(13, 3, seed)]
+    assert_as_alone(folds, [1e-3, 1e-1, 1.0], more)
+    assert folds[0].first(9).penalties == penalties[:2]
+
+
 def test_the_same_where_one_band_serves_every_alpha() -> None:
     assert_as_alone(parts(BAND_FEATURES + 9, 2, 0), [1e-3, 1e-2, 1e-1, 1.0, 10.0], 5)
 

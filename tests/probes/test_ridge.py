@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
+import sklearn.linear_model
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 import harness.wanted_ridges
@@ -15,6 +19,7 @@ from harness.errors import RecipeError
 from harness.grid import resize
 from harness.normal_equations import cross_validate, ridge
 from harness.plan import make_plan
+from harness.position import position_terms
 from harness.readout import LinearReadout
 from harness.recipe import parse_recipe
 from harness.types import Batch
@@ -23,7 +28,8 @@ from probes.nnls import NNLS
 from probes.pooled import Pooled
 from probes.ridge import Ridge
 from probes.smoothed import Smoothed
-from tests.probes.plain import context, stream
+from tests.harness.batches import LAYERS
+from tests.probes.plain import IMAGES, context, positions, stream, taught
 
 
 def test_ridges_on_the_same_layers_are_solved_once_as_each_would_be_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,6 +42,7 @@ def test_ridges_on_the_same_layers_are_solved_once_as_each_would_be_alone(monkey
 
     batches, about = stream(), context()
     asked = [Ridge(), Ridge(link="rectified"), Ridge(target="standardised"), Ridge(position=True), Ridge(alphas=(0.5,))]
+    weighted = Ridge(penalties={LAYERS[0].name: 0.5}).trainer(about)
     monkeypatch.setattr(harness.wanted_ridges, "cross_validate_family", counted)
     trainers = [probe.trainer(about) for probe in asked]
     (moments,) = about._shared.values()
@@ -53,6 +60,56 @@ def test_ridges_on_the_same_layers_are_solved_once_as_each_would_be_alone(monkey
         torch.testing.assert_close(weights, alone.weights[:, 0].float(), rtol=1e-6, atol=1e-8)
         assert found.bias == pytest.approx(alone.bias.item(), rel=1e-9)
     assert len(solved) == 2  # those of one grid of penalties together
+    weighted.readout()
+    assert len(solved) == 3
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    penalties=st.tuples(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3)), alpha=st.floats(1e-3, 10), position=st.booleans()
+)
+def test_a_layer_with_a_penalty_of_its_own_is_a_layer_on_another_scale(
+    penalties: tuple[float, float], alpha: float, position: bool
+) -> None:
+    """Times 1 / sqrt(f) after standardising, scikit-learn's ridge and back: alpha f |v|^2."""
+    named = dict(zip([layer.name for layer in LAYERS], penalties, strict=True))
+    batches = stream()
+    found = taught(Ridge(alphas=(alpha,), penalties=named, position=position), batches)
+    assert isinstance(found, LinearReadout)
+    assert found.info["layer_alphas"] == {layer: alpha * times for layer, times in named.items()}
+    x, y = positions(batches)
+    factor = np.repeat(penalties, [layer.channels for layer in LAYERS])
+    if position:
+        place = position_terms(batches[0].grid, torch.device("cpu")).flatten(1).T.numpy()
+        x = np.hstack([x, np.tile(place, (IMAGES, 1))])
+        factor = np.append(factor, np.ones(5))
+    to_unit = x.std(0) * np.sqrt(factor)
+    plain = sklearn.linear_model.Ridge(alpha * len(y)).fit(x / to_unit, y)
+    weights = torch.cat(list(found.weights.values())).numpy()
+    np.testing.assert_allclose(weights * to_unit, plain.coef_, rtol=1e-4, atol=1e-6)
+    assert found.bias == pytest.approx(plain.intercept_ - (plain.coef_ / to_unit - weights) @ x.mean(0), rel=1e-3)
+
+
+def test_equal_penalties_are_one_alpha() -> None:
+    batches = stream()
+    common, each = (
+        taught(probe, batches)
+        for probe in (Ridge(alphas=(0.2,)), Ridge(alphas=(0.1,), penalties={layer.name: 2.0 for layer in LAYERS}))
+    )
+    assert isinstance(common, LinearReadout)
+    assert isinstance(each, LinearReadout)
+    for layer in LAYERS:
+        torch.testing.assert_close(each.weights[layer.name], common.weights[layer.name])
+
+
+def test_a_penalty_of_a_layer_that_is_not_read_is_told_not_ignored() -> None:
+    probe = Ridge(penalties={"fine": 0.2, "layer3.7": 2})
+    assert probe.skip(LAYERS) == f"penalties: no layer layer3.7 among {', '.join(layer.name for layer in LAYERS)}"
+    assert probe.label == "ridge-penalties"
+    assert Ridge(penalties={"fine": 0.2}).skip(LAYERS) is None
+    assert "penalties" not in as_entry(Ridge())
+    with pytest.raises(ValueError, match="penalties: fine must have a positive number, not 0"):
+        Ridge(penalties={"fine": 0})
 
 
 def test_a_centred_ridge_reads_features_times_the_power_of_the_prior() -> None:
