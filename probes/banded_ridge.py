@@ -84,4 +84,4 @@ def search_info(found: GroupsCrossValidated, names: list[str]) -> dict[str, Any]
 
 
 def _known(error: float) -> float | None:
-    return None if math.isnan(error) else error
+    return error if math.isfinite(error) else None

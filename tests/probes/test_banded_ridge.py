@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 from harness import LinearReadout
-from probes.banded_ridge import BandedRidge
+from harness.group_penalties import GroupsCrossValidated, Step
+from harness.normal_equations import CrossValidated, Solution
+from probes.banded_ridge import BandedRidge, search_info
 from probes.ridge import Ridge
 from tests.harness.batches import LAYERS
 from tests.probes.plain import stream, taught
@@ -21,6 +24,15 @@ def test_a_penalty_a_layer_and_never_worse_than_ridge() -> None:
     assert banded.info["layer_cv_error"] <= min(ridge.info["cv_error"])
     assert len(banded.info["search"]) <= 1 + BandedRidge().steps
     assert json.loads(json.dumps(banded.info)) == banded.info
+
+
+def test_a_point_of_the_search_that_cannot_be_solved_is_none_in_json() -> None:
+    zeros = torch.zeros(1, 1)
+    common = CrossValidated(Solution(0.1, zeros, zeros[0]), (0.1, 1.0), (0.5, 0.6))
+    found = GroupsCrossValidated(zeros, zeros[0], common, (Step((0.1,), 0.5), Step((1e-9,), float("inf"))))
+    info = search_info(found, ["fine"])
+    assert [point["cv_error"] for point in info["search"]] == [0.5, None]
+    assert json.loads(json.dumps(info, allow_nan=False)) == info
 
 
 def test_penalties_at_the_edge_are_told() -> None:
