@@ -20,15 +20,22 @@ class BadYamlError(ValueError):
 
 
 def load_yaml(text: str) -> Any:
-    """The document's plain values; raises BadYamlError saying where it is wrong."""
+    """The document's plain values, an alias being a copy; raises BadYamlError saying where it is wrong."""
     if len(text) > LARGEST:
         raise BadYamlError(f"{len(text):,} characters are more than the {LARGEST:,} that are read")
     try:
-        return yaml.load(text, _Loader)  # noqa: S506 - derived from SafeLoader
+        return _apart(yaml.load(text, _Loader))  # noqa: S506 - derived from SafeLoader
     except yaml.YAMLError as error:
         raise BadYamlError(str(error)) from error
     except Exception as error:  # PyYAML makes a value of 2001-99-99 and of !!int x without looking first
         raise BadYamlError(f"a value cannot be read: {error}") from error
+
+
+def _apart(value: Any) -> Any:
+    """The same, nothing in two places at once: who changes one place does not mean the others."""
+    if isinstance(value, dict):
+        return {key: _apart(part) for key, part in value.items()}
+    return [_apart(part) for part in value] if isinstance(value, list) else value
 
 
 def read_yaml(file: Path) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from harness.errors import ContractError, RecipeError, UnknownNameError
@@ -63,7 +64,7 @@ def _print(title: str, checks: Sequence[Check]) -> None:
     for found in checks:
         first = told.setdefault(found.detail, found.name)  # what breaks training breaks most checks
         detail = found.detail if first == found.name or not found.detail else f"as {first}"
-        table.add_row(found.name, f"[{COLOURS[found.status]}]{found.status}[/]", detail)
+        table.add_row(found.name, f"[{COLOURS[found.status]}]{found.status}[/]", escape(detail))
     counts = Counter(found.status for found in checks)
     console = Console()
     console.print(table, highlight=False)

@@ -150,13 +150,13 @@ def self_check(overrides: Sequence[str], out: Path, plugins: Sequence[Path] = ()
     off = 0 if outcome.counts["failed"] else REPORTS.get(SELF_CHECK)(outcome.folder, console)
     if outcome.counts["failed"]:
         REPORTS.get("terminal")(outcome.folder, console)
-    console.print(f"results: {outcome.folder}", soft_wrap=True, highlight=False)
+    console.print(f"results: {outcome.folder}", soft_wrap=True, highlight=False, markup=False)
     return CELLS_FAILED if off or outcome.counts["failed"] else OK
 
 
 def dry_run(name: str, overrides: Sequence[str], plugins: Sequence[Path] = ()) -> None:
     """Print the plan of every run: its cells, the passes, the memory."""
-    console = Console()
+    console = Console(markup=False)  # labels have brackets
     recipes = load_recipes(name, overrides, plugins)
     for recipe in recipes:
         if len(recipes) > 1:
@@ -170,8 +170,7 @@ def _print_plan(recipe: Recipe, console: Console) -> None:
     console.print(_cell_table(plan))
     if folds:
         names = ", ".join(one.name for one in folds.values())
-        words = f"{len(folds)} runs like this one ({names}), then all folds together as {recipe.name}"
-        console.print(words, markup=False)
+        console.print(f"{len(folds)} runs like this one ({names}), then all folds together as {recipe.name}")
     progress, device = progress_for(console), choose_device(plan.recipe.device)
     train, test = read_splits(plan, progress)
     refuse_overlap(train, test, plan.recipe.allow_overlap)

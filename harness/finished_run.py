@@ -18,6 +18,7 @@ from harness.results import (
     CELL,
     PER_IMAGE,
     RECIPE,
+    RESULT,
     RUN,
     CellResult,
     RunRecord,
@@ -102,7 +103,7 @@ def _result(folder: Path, row: Row, per_image: PerImage) -> CellResult:
         n_constant=int(row["n_constant"]),
         unscored=json.loads(row["unscored"] or "{}"),
         seconds={k[len("time_") : -len("_s")]: v for k, v in row.items() if _is_time(k) and v is not None},
-        info=read_info(own),
+        info=_info(own),
         per_image=per_image,
         folder=own if own.is_dir() else None,
     )
@@ -115,6 +116,12 @@ def _result(folder: Path, row: Row, per_image: PerImage) -> CellResult:
         if share is not None:
             result.shares[metric] = (share, share_low or share, share_high or share)
     return result
+
+
+def _info(cell: Path) -> dict[str, Any]:
+    """With its readout, or with its result where that is not saved."""
+    found = read_info(cell)
+    return found or dict(_document(cell / RESULT).get("info", {})) if (cell / RESULT).is_file() else found
 
 
 def _is_time(column: str) -> bool:

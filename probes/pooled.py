@@ -17,6 +17,8 @@ from probes._gradient import GradientSettings, link, raw_units, shared_bank, tra
 from probes._moments import check_alphas, sweep_info
 from probes.ridge import ALPHAS
 
+LEAST_SQUARES = "mse"
+
 
 @probe("pooled")
 class Pooled(GradientSettings, Probe):
@@ -32,8 +34,11 @@ class Pooled(GradientSettings, Probe):
     """Whether gradient descent sees standardised channels; ridge does, whatever is said here."""
 
     def __post_init__(self) -> None:
+        """Raises ValueError for a loss where nothing descends on it."""
         super().__post_init__()
         check_alphas(self.alphas)
+        if self.solver == "ridge" and self.loss != LEAST_SQUARES:
+            raise ValueError(f"loss is of solver: sgd; ridge minimises squared errors, {self.loss} does nothing there")
 
     @property
     def label(self) -> str:

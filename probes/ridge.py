@@ -20,12 +20,14 @@ class Ridge(MomentsSettings, Probe):
     alphas: tuple[float, ...] = ALPHAS
     """Penalties tried, in units of the number of samples, on standardised features."""
     penalties: dict[str, float] | None = added(None)
-    """Of layers, in units of alpha: 0.2 trusts a layer's weights five times as much; 1 for who is not named."""
+    """A layer's own, times alpha: its weights cost so many times as much as those of the layers that are not named."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for penalties that are none."""
         super().__post_init__()
         check_alphas(self.alphas)
+        if self.penalties == {}:
+            raise ValueError("penalties names no layer; leave it out, or null, for one penalty")
         for layer, penalty in (self.penalties or {}).items():
             if not 0 < penalty < math.inf:
                 raise ValueError(f"penalties: {layer} must have a positive number, not {penalty}")

@@ -10,10 +10,11 @@ from typing import Any
 
 from harness._yaml import read_yaml
 from harness.cells import NO_BACKBONE
-from harness.errors import ResultsError, SalprobeError
+from harness.errors import ResultsError
 from harness.flags import UNSCORED, unscored_words
 from harness.left_out import left_out_words
 from harness.overlap import overlap_words
+from harness.ranking import higher_is_better
 from harness.results import RECIPE, RUN, interval_columns, read_cells, share_columns
 from harness.shown import shown
 from reports._pairs import read_tests
@@ -162,18 +163,6 @@ def _is_metric(name: str) -> bool:
     return (
         name not in NOT_METRICS and not name.startswith(("time_", "share_")) and not name.endswith(interval_columns(""))
     )
-
-
-def higher_is_better(metric: str) -> bool:
-    """As the metric says; True for one that is not installed here."""
-    if metric == "cc":
-        return True
-    from harness.metric_registry import METRICS
-
-    try:
-        return bool(METRICS.get(metric).higher_is_better)
-    except SalprobeError:  # a plugin's metric, and the plugin is not installed here
-        return True
 
 
 def _plain(row: dict[Any, Any]) -> dict[str, Any]:

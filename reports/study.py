@@ -12,9 +12,10 @@ from harness.album import Album
 from harness.errors import ResultsError
 from harness.finished_run import read_results
 from harness.module_backbone import untrained
+from harness.ranking import higher_is_better
 from harness.results import MAPS, CellResult, cell_folder
 from harness.small_maps import SmallMaps
-from reports._board import Board, has_network, higher_is_better, read_boards, read_recipe
+from reports._board import Board, has_network, read_boards, read_recipe
 from reports.provenance import Document
 
 Row = dict[str, Any]

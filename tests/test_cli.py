@@ -67,9 +67,12 @@ def test_run_ends_with_a_table_and_where_everything_is(recipe: str, tmp_path: Pa
     assert (tmp_path / "out" / "tiny" / "cells.parquet").exists()
 
 
-def test_dry_run_prints_the_plan_and_runs_nothing(recipe: str, tmp_path: Path) -> None:
-    done = salprobe("run", recipe, "--dry-run", "--out", str(tmp_path / "out"), "--limit", "4")
+def test_dry_run_prints_the_plan_and_runs_nothing(recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    twins = "probes=[{name: ridge, penalties: [{layer1: 6}, {layer1: 2}]}, ridge, centre]"
+    done = salprobe("run", recipe, "--dry-run", "--out", str(tmp_path / "out"), "--limit", "4", "--set", twins)
     assert done.returncode == 0, done.stderr
+    assert "ridge-penalties[penalties={'layer1': 6.0}]" in done.stdout
     for text in ("layer1", "ridge", "centre", "1 passes over 4 training images", "memory: about", "random(seed=0"):
         assert text in done.stdout
     assert not (tmp_path / "out").exists()

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.metric_registry import METRICS
+from harness.ranking import higher_is_better
 from harness.tracking.search import found_runs
 from harness.tracking.store import keep_quiet
 from harness.tracking.turns import own_turn
@@ -62,7 +62,7 @@ def _matrix(experiment: Experiment, matrix: str, runs: list[Run]) -> StoredMatri
     own = [run for run in runs if run.data.tags.get("matrix") == matrix] or runs
     about = own[0].data.tags
     ranked_by = about.get("compare", "cc")
-    higher = METRICS.get(ranked_by).higher_is_better
+    higher = higher_is_better(ranked_by)
     view = MatrixView(
         matrix,
         about.get("recipe", matrix),

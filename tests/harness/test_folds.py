@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from harness.commands import CELLS_FAILED, OK, run_recipe
-from harness.errors import RecipeError
+from harness.errors import RecipeError, ResultsError
+from harness.find_readout import find_cell
 from harness.finished_run import read_run
 from harness.folds import by_fold
 from harness.overlap import overlap_words
@@ -121,6 +122,10 @@ def test_what_each_fold_is_flagged_with_and_left_out_is_told_of_all(tmp_path: Pa
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(recipe))
     assert run_recipe(str(tmp_path / "mine.yaml"), [], tmp_path / "out") == OK
     assert read_cells(tmp_path / "out" / "mine")["flags"].tolist() == ["edge"]
+    (back,) = read_run(tmp_path / "out" / "mine").results  # as `salprobe track` tells it to MLflow
+    assert back.info["flags"] == ["edge"]
+    with pytest.raises(ResultsError, match=r"all folds together, name the folder of one \(mine-fold0, ...\)"):
+        find_cell(str(tmp_path / "out" / "mine"), None, tmp_path, tmp_path)
     documents = [
         json.loads((tmp_path / "out" / f"mine{part}" / "run.json").read_text())["dataset"]
         for part in ("", "-fold0", "-fold1")

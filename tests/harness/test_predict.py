@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,13 @@ from harness.data.image_files import find_images
 from harness.data.images import read_image
 from harness.errors import ResultsError, TrackingError
 from harness.find_readout import best, find_cell
-from harness.metric_registry import METRICS
 from harness.plan import make_plan
 from harness.predict import Wanted, images_for, is_odd, predict_images
 from harness.predict_command import best_linear
 from harness.predictions.write import to_grey
-from harness.predictor import Predictor
+from harness.predictor import Predictor, is_cell
 from harness.progress import Silent
+from harness.readout import READOUT
 from harness.recipe import parse_recipe
 from harness.results import cell_folder, read_cells
 from harness.run import run
@@ -161,14 +162,15 @@ def test_images_far_from_the_training_sizes_are_noted(predictor: Predictor) -> N
 
 def test_a_readout_is_found_wherever_it_is(finished: Path, tmp_path: Path) -> None:
     rows = read_cells(finished).to_dict("records")
-    chosen = best(rows, METRICS.get("cc"))
+    chosen = best(rows, "cc")
     assert chosen is not None
     networks = [row for row in rows if row["backbone"] == "resnet50"]
     assert chosen["cc"] == max(row["cc"] for row in networks)
-    lowest = best(rows, METRICS.get("kld"))
+    lowest = best(rows, "kld")
     assert lowest is not None
     assert lowest["kld"] == min(row["kld"] for row in networks)
-    assert best([{**row, "cc": np.nan} for row in rows], METRICS.get("cc")) is None
+    assert best([{**row, "cc": np.nan} for row in rows], "cc") is None
+    assert best([{**rows[0], "backbone": "resnet50", "mine": 0.5}], "mine") is not None  # a plugin's, not loaded here
     folder = cell_folder(finished, chosen["cell_key"])
 
     def find(place: Path, cell: str | None = None) -> Path:
@@ -182,6 +184,19 @@ def test_a_readout_is_found_wherever_it_is(finished: Path, tmp_path: Path) -> No
         find(tmp_path)
     with pytest.raises(ResultsError, match="one cell already"):
         find(folder, "ridge")
+
+
+def test_a_readout_that_was_not_saved_is_not_chosen(finished: Path, tmp_path: Path) -> None:
+    kept = shutil.copytree(finished, tmp_path / "kept")
+    for kind in ("best", "next"):
+        folder, why = find_cell(str(kept), None, tmp_path, tmp_path)
+        assert is_cell(folder), kind
+        assert why is not None
+        (folder / READOUT).unlink()
+        with pytest.raises(ResultsError, match="is saved; --cell chooses another one"):
+            find_cell(str(kept), folder.name, tmp_path, tmp_path)
+    with pytest.raises(ResultsError, match="no finished cell with a network has a saved readout"):
+        find_cell(str(kept), None, tmp_path, tmp_path)
 
 
 def test_a_run_and_a_model_of_an_mlflow_store(mlflow_store: Path, tmp_path: Path) -> None:

@@ -74,6 +74,24 @@ def test_overrides_reach_into_lists_and_short_forms(tmp_path: Path) -> None:
     assert recipe.limit == 3
 
 
+def test_an_override_changes_its_place_and_not_what_yaml_anchors_made_of_it(tmp_path: Path) -> None:
+    """Of a shared list, of a shared mapping, and of what is merged into an entry."""
+    file = tmp_path / "r.yaml"
+    file.write_text(
+        yaml.safe_dump({key: value for key, value in MINIMAL.items() if key != "probes"})
+        + """
+probes:
+  - &first {name: ridge, alphas: [1, 2], penalties: {layer1: 2}}
+  - {<<: *first, position: true}
+  - *first
+"""
+    )
+    recipe = load_recipe(str(file), ["probes.0.alphas.0=5", "probes.0.penalties.layer1=3", "probes.2.root=0.1"])
+    own = [probe.parameters for probe in recipe.probes]
+    assert [(one["alphas"], one["penalties"]["layer1"]) for one in own] == [([5, 2], 3), ([1, 2], 2), ([1, 2], 2)]
+    assert ["root" in one for one in own] == [False, False, True]
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -100,6 +100,13 @@ def test_a_matrix_is_told_with_its_best_cell_and_its_links(told: Told, mlflow_st
         assert link in said.getvalue()
 
 
+def test_a_matrix_ranked_by_a_metric_that_is_not_loaded_hides_no_other(mlflow_store: Path) -> None:
+    run = record(mlflow_store, metrics=["mine", "cc"], compare="mine")
+    track(run, finished(run, "k1", metrics={"mine": 0.2, "cc": 0.5}), finished(run, "k2", metrics={"mine": 0.3}))
+    (matrix,) = stored_matrices(store_uri(mlflow_store))
+    assert (matrix.view.ranked_by, matrix.best.rpartition(" (")[2]) == ("mine", "mine 0.300)")
+
+
 def test_the_filter_of_a_matrix_finds_its_runs_and_no_others(mlflow_store: Path) -> None:
     first, second = record(mlflow_store), record(mlflow_store, matrix="m2")
     track(first, finished(first, "k1"), finished(first, "k2"))

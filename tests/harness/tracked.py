@@ -31,9 +31,11 @@ class Dummy(Probe):
         raise NotImplementedError
 
 
-def record(out: Path, *, synthetic: bool = False, uri: str | None = None, matrix: str = "m1") -> RunRecord:
+def record(
+    out: Path, *, synthetic: bool = False, uri: str | None = None, matrix: str = "m1", **changes: Any
+) -> RunRecord:
     recipe = parse_recipe(
-        {"name": "osie", "dataset": "salicon", "probes": ["ridge"], "tracking": {"uri": uri}, "limit": 4}
+        {"name": "osie", "dataset": "salicon", "probes": ["ridge"], "tracking": {"uri": uri}, "limit": 4, **changes}
     )
     folder = out / recipe.name
     ResultsFolder(folder).write_recipe(recipe)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.preprocessing import StandardScaler
@@ -121,3 +122,8 @@ def test_the_packaged_recipe_is_the_original_probe() -> None:
     )
     assert plan.recipe.input.size == (256, 256)
     assert {"auc_map", "mse"} < {metric.name for metric in plan.metrics}
+
+
+def test_a_loss_that_nothing_descends_on_is_refused() -> None:
+    with pytest.raises(ValueError, match="loss is of solver: sgd"):
+        Pooled(loss="kl")

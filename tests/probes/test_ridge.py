@@ -108,8 +108,9 @@ def test_a_penalty_of_a_layer_that_is_not_read_is_told_not_ignored() -> None:
     assert probe.label == "ridge-penalties"
     assert Ridge(penalties={"fine": 0.2}).skip(LAYERS) is None
     assert "penalties" not in as_entry(Ridge())
-    with pytest.raises(ValueError, match="penalties: fine must have a positive number, not 0"):
-        Ridge(penalties={"fine": 0})
+    for penalties, message in (({"fine": 0.0}, "fine must have a positive number, not 0"), ({}, "names no layer")):
+        with pytest.raises(ValueError, match=message):
+            Ridge(penalties=penalties)
 
 
 def test_a_centred_ridge_reads_features_times_the_power_of_the_prior() -> None:
