@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.ranking import higher_is_better
 from reports._board import (
     flags,
     has_network,
-    higher_is_better,
     label,
     own_seconds,
     percent,
