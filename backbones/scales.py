@@ -39,6 +39,7 @@ class Scales(Backbone):
 
     of: str = "resnet50"
     weights: str = "imagenet"
+    """As that network takes them: other networks than resnet50 have `pretrained`."""
     seed: int = 0
     scales: tuple[float, ...] = (1.0, 0.5)
     mirror: bool = added(False)

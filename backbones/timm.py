@@ -15,7 +15,7 @@ from backbones._layers import check_layers
 from backbones._tensors import Tensors, cleaned, digest, read_tensors, seeded
 from backbones._timm_structure import Structure, build, known_keys, structure
 from harness import Backbone, LoadedBackbone, Preprocessing, Weights, backbone
-from harness.errors import WeightsError
+from harness.errors import RecipeError, WeightsError
 from harness.module_backbone import drawn
 from harness.paths import expanded
 from harness.types import LayerSpec
@@ -34,6 +34,11 @@ class Timm(Backbone):
     model: str
     weights: str = "pretrained"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises RecipeError for a `weights` that is neither a known name nor a file's."""
+        if self.weights not in ("pretrained", "random") and not Path(self.weights).suffix:
+            raise RecipeError(f"{self.name}: weights {self.weights!r} is none of pretrained, random, or a file")
 
     @property
     def label(self) -> str:

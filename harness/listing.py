@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import types
 import typing
 from collections.abc import Sequence
@@ -11,8 +12,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.padding import Padding
+from rich.text import Text
 
+from harness._field_docs import field_docs
 from harness._plugin import default_of
 from harness._yaml import load_yaml
 from harness.errors import PluginError, UnknownNameError
@@ -71,18 +74,21 @@ def _recipes(console: Console) -> None:
 
 
 def _parameters(console: Console, name: str, plugin: type) -> None:
-    text = (plugin.__doc__ or "no description").strip().splitlines()[0]
-    console.print(f"[bold]{name}[/bold]  {text}", highlight=False)
+    first, *more = inspect.cleandoc(plugin.__doc__ or "no description").splitlines()
+    console.print(f"[bold]{name}[/bold]  {escape(first)}", highlight=False)
+    if text := "\n".join(more).strip():
+        console.print(Padding(text, (0, 0, 0, 2)), highlight=False, markup=False)
     if (source := getattr(plugin, "source", None)) is not None:
         for what, words in source.stated.items():
             console.print(f"  {what}: {words}", highlight=False, markup=False)
-    table = Table("parameter", "type", "default", box=None, pad_edge=False, padding=(0, 2))
-    hints = _hints(plugin)
+    hints, docs = _hints(plugin), field_docs(plugin)
     for field in dataclasses.fields(plugin):
         words = _type_words(hints[field.name]) if field.name in hints else str(field.type)
-        table.add_row(f"  {field.name}", escape(words), escape(_default(field)))
-    if table.row_count:
-        console.print(table)
+        told = Text.assemble((field.name, "cyan"), f": {words}{_default(field)}")
+        console.print(Padding(told, (0, 0, 0, 2)))
+        if field.name in docs:
+            console.print(Padding(Text(docs[field.name], "dim"), (0, 0, 0, 6)))
+    console.print()
 
 
 def _hints(kind: type) -> dict[str, Any]:
@@ -97,9 +103,9 @@ def _type_words(hint: Any) -> str:
     """What may be written: the names of a choice, the keys of a mapping; aliases are resolved."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
-        return " | ".join(str(part) for part in parts)
+        return " | ".join(dict.fromkeys(map(str, parts)))
     if origin in (typing.Union, types.UnionType):
-        return " | ".join(dict.fromkeys(map(_type_words, parts)))
+        return " | ".join(dict.fromkeys(" | ".join(map(_type_words, parts)).split(" | ")))
     if origin is typing.Annotated:
         return _type_words(parts[0])
     if isinstance(hint, type) and origin is None:
@@ -112,7 +118,7 @@ def _type_words(hint: Any) -> str:
 
 def _default(field: dataclasses.Field[Any]) -> str:
     default = default_of(field)
-    return "(required)" if default is dataclasses.MISSING else repr(default)
+    return "" if default is dataclasses.MISSING else f" = {default!r}"
 
 
 def _metric(console: Console, name: str, metric: Any) -> None:

@@ -115,7 +115,10 @@ def test_list_says_what_a_parameter_may_be(capsys: pytest.CaptureFixture[str], m
     show("probes", True)
     show("datasets", True)
     said = " ".join(capsys.readouterr().out.split())
-    assert "method split-half | leave-one-out | spearman-brown" in said
+    assert "method: split-half | leave-one-out | spearman-brown = 'split-half'" in said
+    assert "penalties: dict[str, float] | None = None A layer's own, times alpha" in said
+    assert "target: density | standardised | root = 'density' What is regressed" in said  # of a base class
+    assert "edition: 2014 | 2015 | 2017 | custom The releases differ" in said  # required, each choice once
     assert "{test: float | int, seed: int, file: str | None, folds: int | None, fold: int} | None" in said
 
 

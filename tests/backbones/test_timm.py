@@ -14,6 +14,7 @@ from torch import nn
 import backbones.timm
 from backbones._timm_structure import build, structure
 from backbones.timm import LoadedTimm, Timm, run
+from harness._backbone import BACKBONES
 from harness.errors import RecipeError, WeightsError
 
 CPU = torch.device("cpu")
@@ -159,3 +160,10 @@ def test_the_module_imports_without_timm() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "resnet18"
+
+
+def test_weights_that_are_no_name_and_no_file_are_refused_before_anything_is_loaded() -> None:
+    with pytest.raises(RecipeError, match="timm: weights 'imagenet' is none of pretrained, random, or a file"):
+        Timm(model="resnet18", weights="imagenet")
+    with pytest.raises(RecipeError, match="resnet18: weights 'imagenet'"):
+        _ = BACKBONES.get("scales")(of="resnet18").label  # type: ignore[call-arg]
