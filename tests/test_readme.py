@@ -69,6 +69,8 @@ def test_what_the_original_study_s_auc_makes_of_ten_salicon_images() -> None:
     section = " ".join((ROOT / "README.md").read_text(encoding="utf-8").partition("## The original study")[2].split())
     for probe, verb in (("centre", "goes from"), ("observers", "from")):
         assert f"`{probe}` {verb} {rows.auc[probe]:.3f} to {rows.auc_map[probe]:.3f}" in section
+    pooled = rows[rows.weights != "random"].cc["pooled-sgd-sigmoid-mse"]
+    assert f"({pooled:.3f}, the centre {rows.cc['centre']:.3f})" in section
 
 
 def test_every_command_of_the_readme_exists() -> None:
