@@ -25,7 +25,8 @@ class BandedRidge(MomentsSettings, Probe):
     alphas: tuple[float, ...] = ALPHAS
     """The common penalties that the search starts from; each layer's own lies within their range."""
     steps: int = 8
-    """Points of the search, each a Cholesky factor a fold: 1.5 s a fold for 3904 channels on one core."""
+    """Points of the search, the first the start with its slope; each a Cholesky factor a fold: 1.5 s a fold for 3904
+    channels on one core."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
