@@ -84,7 +84,7 @@ def cross_validate_groups(
 
 def fit_groups(equations: NormalEquations, alphas: Sequence[float], widths: Sequence[int]) -> Solution:
     """The fit with these penalties; raises ValueError where no Cholesky factor exists. Overwrites G."""
-    fitted = _Fit(equations, spread(alphas, widths, like=equations.m))
+    fitted = _Fit(equations, spread(equations.m.new_tensor(alphas), widths))
     if not fitted.exists:
         raise ValueError(f"penalties {alphas} leave the system unsolvable; use larger alphas")
     return Solution(float("nan"), fitted.weights, fitted.bias)
@@ -97,7 +97,7 @@ def held_out_slope(
     error, slope, n = 0.0, torch.zeros(len(widths), dtype=torch.float64), 0.0
     for fold in folds:
         training = gather([k for k in folds if k != fold])
-        penalties = spread(alphas, widths, like=training.m)
+        penalties = spread(training.m.new_tensor(alphas), widths)
         fitted = _Fit(training, penalties)
         del training
         if not fitted.exists:

@@ -132,7 +132,7 @@ def standardise(equations: NormalEquations) -> Standardised:
     alive = variance > DEAD * second.abs() + 1e-300
     divided = torch.maximum(variance, _floor(variance, equations.widths)).clamp(min=1e-300)
     if equations.penalties:
-        divided *= spread(equations.penalties, equations.widths, like=divided)
+        divided *= spread(divided.new_tensor(equations.penalties), equations.widths)
     scale = torch.where(alive, divided.rsqrt(), 0.0)
     right = scale[:, None] * (equations.c / n - mean[:, None] * target_mean[None, :])
     _correlate(equations.G, mean, scale, n)
@@ -143,13 +143,13 @@ def _floor(variance: Float[Tensor, " p"], widths: Sequence[int]) -> Float[Tensor
     """The least variance that a feature of each layer is taken to have."""
     if not widths:
         return torch.zeros_like(variance)
-    least = [FLOOR**2 * part.clamp(min=0).mean().item() for part in torch.split(variance, list(widths))]
-    return spread(least, widths, like=variance)
+    least = torch.stack([FLOOR**2 * part.clamp(min=0).mean() for part in torch.split(variance, list(widths))])
+    return spread(least, widths)
 
 
-def spread(of_layers: Sequence[float], widths: Sequence[int], *, like: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
+def spread(of_layers: Float[Tensor, " l"], widths: Sequence[int]) -> Float[Tensor, " p"]:
     """One number a layer -> one a feature."""
-    return torch.repeat_interleave(like.new_tensor(of_layers), torch.tensor(widths, device=like.device))
+    return torch.repeat_interleave(of_layers, torch.tensor(widths, device=of_layers.device))
 
 
 def _correlate(G: Float[Tensor, "p p"], mean: Float[Tensor, " p"], scale: Float[Tensor, " p"], n: float) -> None:
