@@ -40,6 +40,19 @@ def test_how_far_linear_goes_is_the_published_leaderboard() -> None:
         assert (nss, kld) == (f"{row.nss:.2f}", f"{row.kld:.2f}")
 
 
+def test_what_penalties_of_stage_4_came_to_is_their_published_leaderboard() -> None:
+    """CC and NSS behind the softplus to two powers, with penalties and without."""
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    folder = ROOT / "reports/published/linear"
+    for link in ("softplus", "softplus-1.25"):
+        told = []
+        for kind, file in (("ridge-penalties", folder / "penalties"), ("ridge", folder)):
+            row = pd.read_csv(file / "leaderboard.csv").set_index("probe")
+            one = row.loc[f"{kind}-standardised-root0.125-position-centre0.2-{link}"]
+            told.append(f"{one.cc:.3f} ({'NSS ' * (link == 'softplus' and not told)}{one.nss:.2f})")
+        assert " for ".join(told) in text
+
+
 def test_how_far_linear_goes_is_told_of_the_recipe_as_it_is() -> None:
     """Published numbers and text are of the same layers and sizes as `salprobe run linear` reads."""
     recipe = yaml.safe_load((ROOT / "experiments/linear.yaml").read_text(encoding="utf-8"))
