@@ -120,8 +120,9 @@ def _result(folder: Path, row: Row, per_image: PerImage) -> CellResult:
 
 def _info(cell: Path) -> dict[str, Any]:
     """With its readout, or with its result where that is not saved."""
-    found = read_info(cell)
-    return found or dict(_document(cell / RESULT).get("info", {})) if (cell / RESULT).is_file() else found
+    if (found := read_info(cell)) or not (cell / RESULT).is_file():
+        return found
+    return dict(_document(cell / RESULT).get("info", {}))
 
 
 def _is_time(column: str) -> bool:

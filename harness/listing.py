@@ -105,7 +105,7 @@ def _type_words(hint: Any) -> str:
     if origin is typing.Literal:
         return " | ".join(dict.fromkeys(map(str, parts)))
     if origin in (typing.Union, types.UnionType):
-        return " | ".join(dict.fromkeys(" | ".join(map(_type_words, parts)).split(" | ")))
+        return " | ".join(dict.fromkeys(word for part in parts for word in _choices(part)))
     if origin is typing.Annotated:
         return _type_words(parts[0])
     if isinstance(hint, type) and origin is None:
@@ -114,6 +114,12 @@ def _type_words(hint: Any) -> str:
             return "{" + ", ".join(f"{name}: {_type_words(inner)}" for name, inner in hints.items()) + "}"
         return "None" if hint is type(None) else hint.__name__
     return str(hint).replace("typing.", "")
+
+
+def _choices(hint: Any) -> list[str]:
+    """The words of a choice, or the one word of another type."""
+    is_choice = typing.get_origin(hint) is typing.Literal
+    return [str(part) for part in typing.get_args(hint)] if is_choice else [_type_words(hint)]
 
 
 def _default(field: dataclasses.Field[Any]) -> str:
