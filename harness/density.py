@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SIGMA_AT_480 = 19.0
 TRUNCATE = 4.0
+WIDEST = 100.0
+"""Cells: wider than any fitting grid."""
 
 
 def sigma_for(height: int) -> float:
@@ -47,6 +49,26 @@ def blur_operator(length: int, sigma: float) -> Float[Tensor, "n n"]:
 @lru_cache(maxsize=64)
 def _on(length: int, sigma: float, target: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     return (axis_operator(length, target) @ blur_operator(length, sigma)).to(device, dtype)
+
+
+@lru_cache(maxsize=64)
+def _enlarging(length: int, sigma: float, target: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return (blur_operator(target, sigma * target / length) @ axis_operator(length, target)).to(device, dtype)
+
+
+def known_blur(sigma: float) -> float:
+    """A blur in cells of a grid, 0 for none; raises ValueError for what no map can be blurred by."""
+    if not 0 <= sigma <= WIDEST:
+        raise ValueError(f"blur must be from 0 to {WIDEST:g} cells of the fitting grid, not {sigma}")
+    return float(sigma)
+
+
+def enlarge(maps: Float[Tensor, "b h w"], sigma: float, size: tuple[int, int]) -> Float[Tensor, "b th tw"]:
+    """Coarse maps brought to `size` and blurred there by `sigma` of their own cells, in one product an axis."""
+    height, width = maps.shape[-2:]
+    rows = _enlarging(height, sigma, size[0], maps.dtype, maps.device)
+    cols = _enlarging(width, sigma, size[1], maps.dtype, maps.device)
+    return rows @ maps @ cols.T
 
 
 def blur(counts: Float[Tensor, "b h w"], sigma: float) -> Float[Tensor, "b h w"]:

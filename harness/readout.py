@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from harness.density import blur
+from harness.density import blur, enlarge, known_blur
 from harness.errors import ResultsError
 from harness.files import make_folder, replace
 from harness.grid import resize
@@ -59,7 +59,7 @@ class Readout(ABC):
         return self(batch)
 
     def parts(self, batch: Batch) -> Mapping[str, Float[Tensor, "b h w"]]:
-        """What each layer adds to `logits`, on one grid, where they are such a sum; else nothing."""
+        """What each layer adds to `logits` (before a blur), on one grid, where they are such a sum; else nothing."""
         return {}
 
     def log_density(self, batch: Batch) -> Float[Tensor, "b h w"] | None:
@@ -96,10 +96,12 @@ class Readout(ABC):
 
 
 class LinearReadout(Readout, kind="linear"):
-    """z = bias + sum_l U_l (c X_l w_l) + position terms, on the fitting grid; then the link.
+    """z = bias + sum_l U_l (c X_l w_l) + position terms, on the fitting grid; then the blur, if any, and the link.
 
     Weights are applied on each layer's own grid and only the single-channel maps are resized. c is the `window`, or 1.
-    "identity" leaves the map linear, a link of `harness.links` makes it a generalised linear one.
+    With a `blur` (a Gaussian's sigma, in cells of the fitting grid) z is brought to the stimulus' resolution and
+    blurred there, which is linear, too. "identity" leaves the map linear, a link of `harness.links` makes it a
+    generalised linear one.
     """
 
     def __init__(
@@ -107,28 +109,34 @@ class LinearReadout(Readout, kind="linear"):
         weights: Mapping[str, Float[Tensor, " c"]],
         bias: float,
         *,
+        blur: float = 0.0,
         link: str = "identity",
         window: Float[Tensor, "wh ww"] | None = None,
         info: dict[str, Any] | None = None,
     ) -> None:
         self.weights = dict(weights)
-        self.bias, self.link, self.window = float(bias), known_link(link), window
+        self.bias, self.blur, self.link, self.window = float(bias), known_blur(blur), known_link(link), window
         self.layers = tuple(name for name in self.weights if name not in TERMS)
         self.info = info or {}
 
     def __call__(self, batch: Batch) -> Float[Tensor, "b h w"]:
-        """Maps on the batch's fitting grid."""
+        """Maps on the batch's fitting grid; with a blur at the stimulus' resolution."""
         return linked(self.logits(batch), self.link)
 
     def logits(self, batch: Batch) -> Float[Tensor, "b h w"]:
         """Maps before the link."""
+        sums = self.sums(batch)
+        return enlarge(sums, self.blur, batch.size) if self.blur else sums
+
+    def sums(self, batch: Batch) -> Float[Tensor, "b gh gw"]:
+        """What all layers add up to, on the fitting grid: before a blur."""
         total = torch.full((len(batch), *batch.grid), self.bias, device=batch.device)
         for part in self.parts(batch).values():
             total = total + part
         return total
 
     def parts(self, batch: Batch) -> Mapping[str, Float[Tensor, "b h w"]]:
-        """What each layer adds, on the fitting grid."""
+        """What each layer adds, on the fitting grid: before a blur."""
         found = {}
         for name, weight in self.weights.items():
             x = terms(name, batch, self.window) if name in TERMS else batch.features[name]
@@ -138,7 +146,7 @@ class LinearReadout(Readout, kind="linear"):
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """One vector a layer, and the scalars."""
-        settings = {"bias": self.bias, "link": self.link, "layers": list(self.weights)}
+        settings = {"bias": self.bias, "blur": self.blur, "link": self.link, "layers": list(self.weights)}
         tensors = {f"weight.{name}": weight for name, weight in self.weights.items()}
         return {**tensors, **({} if self.window is None else {WINDOW: self.window})}, settings
 
@@ -146,7 +154,12 @@ class LinearReadout(Readout, kind="linear"):
     def from_state(cls, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Self:
         """The inverse of `state`."""
         weights = {name: tensors[f"weight.{name}"] for name in settings["layers"]}
-        return cls(weights, settings["bias"], link=settings["link"], window=tensors.get(WINDOW))
+        return cls(weights, settings["bias"], **_finish(tensors, settings))
+
+
+def _finish(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a saved linear readout does with its sums; those of before there was a blur have none."""
+    return {"blur": settings.get("blur", 0.0), "link": settings["link"], "window": tensors.get(WINDOW)}
 
 
 class SmoothedReadout(LinearReadout, kind="smoothed"):
@@ -159,11 +172,12 @@ class SmoothedReadout(LinearReadout, kind="smoothed"):
         *,
         sigma: float,
         prior: Float[Tensor, "h w"],
+        blur: float = 0.0,
         link: str = "identity",
         window: Float[Tensor, "wh ww"] | None = None,
         info: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(weights, bias, link=link, window=window, info=info)
+        super().__init__(weights, bias, blur=blur, link=link, window=window, info=info)
         self.sigma, self.prior = float(sigma), prior
 
     def parts(self, batch: Batch) -> Mapping[str, Float[Tensor, "b h w"]]:
@@ -181,8 +195,8 @@ class SmoothedReadout(LinearReadout, kind="smoothed"):
     def from_state(cls, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Self:
         """The inverse of `state`."""
         weights = {name: tensors[f"weight.{name}"] for name in settings["layers"]}
-        how = {"sigma": settings["sigma"], "prior": tensors[PRIOR], "link": settings["link"]}
-        return cls(weights, settings["bias"], **how, window=tensors.get(WINDOW))
+        how = {"sigma": settings["sigma"], "prior": tensors[PRIOR], **_finish(tensors, settings)}
+        return cls(weights, settings["bias"], **how)
 
 
 class MapReadout(Readout, kind="map"):

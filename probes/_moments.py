@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from harness import Context, Trainer, added
+from harness.density import known_blur
 from harness.flags import EDGE, flag
 from harness.links import POWER, POWERED, powered
 from harness.moments import Moments
@@ -44,6 +45,9 @@ class MomentsSettings:
     makes the readout a generalised linear one."""
     power: float = added(POWER)
     """Of the link."""
+    blur: float = added(0.0)
+    """The map is brought to the image's own resolution and blurred there before the link, by a Gaussian of so many
+    cells of the fitting grid: it stays linear. 0: neither."""
     centre: float = added(0.0)
     """Features are multiplied by the centre prior to this power, place by place: weights that change with the position,
     by a fixed factor. 0: not at all."""
@@ -54,6 +58,7 @@ class MomentsSettings:
             raise ValueError(f"power must be positive, not {self.power}")
         if self.power != POWER and self.link not in POWERED:
             raise ValueError(f"power is of link: {' or '.join(POWERED)}; with link: {self.link} it does nothing")
+        known_blur(self.blur)
         if not 0 <= self.root < 1:
             raise ValueError(f"root must be a share from 0 to below 1, not {self.root} (for all of it, target: root)")
         if self.root and self.target != STANDARDISED:
@@ -69,7 +74,7 @@ class MomentsSettings:
     def named(self, name: str) -> str:
         """The name with the variants that change what is fitted, and the link."""
         extras = [self.fitted_to] * (self.target != "density") + ["position"] * self.position
-        extras += [f"centre{self.centre:g}"] * (self.centre != 0)
+        extras += [f"centre{self.centre:g}"] * (self.centre != 0) + [f"blur{self.blur:g}"] * (self.blur != 0)
         return "-".join([name, *extras, *([self.map_link] if self.link != "identity" else [])])
 
     @property
@@ -104,7 +109,7 @@ class MomentsTrainer(Trainer):
         columns = settings.columns(context.layers)
         self.layers, self.more = (*context.layers, *settings.window_terms), settings.position_terms
         self.names, self.widths = [c.name for c in columns], [c.channels for c in columns]
-        self.link, self.target = settings.map_link, settings.fitted_to
+        self.blur, self.link, self.target = settings.blur, settings.map_link, settings.fitted_to
         window = _window(context.centre_prior() ** settings.centre) if settings.centre else None
         key = "moments" if window is None else ("moments", settings.centre)
         self.moments = context.shared(key, lambda: Moments(context.n_folds, window=window))
@@ -140,6 +145,7 @@ class MomentsTrainer(Trainer):
         return LinearReadout(
             dict(zip(self.names, parts, strict=True)),
             bias.item(),
+            blur=self.blur,
             link=self.link,
             window=self.moments.window,
             info=info,

@@ -119,9 +119,8 @@ class SmoothedTrainer(MomentsTrainer):
         weights = {name: gain * weight for name, weight in self._whole.weights.items()}
         bias = gain * self._whole.bias + constant
         prior = prior_weight * self._prior(None)
-        return SmoothedReadout(
-            weights, bias, sigma=sigma, prior=prior, link=self.link, window=self._whole.window, info=info
-        )
+        finish: dict[str, Any] = {"blur": self.blur, "link": self.link, "window": self._whole.window}
+        return SmoothedReadout(weights, bias, sigma=sigma, prior=prior, **finish, info=info)
 
     def _prior(self, without: int | None) -> Tensor:
         """The mean density of all folds but one, (30, 40), mean 1."""
@@ -131,7 +130,7 @@ class SmoothedTrainer(MomentsTrainer):
 
     def _products(self, batch: Batch, fold: int) -> list[Tensor]:
         """For each sigma the sums of products of (1, map, prior, target) over the batch's positions, float64."""
-        maps = self._of_fold[fold].logits(batch).double()
+        maps = self._of_fold[fold].sums(batch).double()
         prior = resize(self._prior(fold).to(maps), batch.grid).expand_as(maps)
         target = target_map(self.settings.fitted_to, batch).double()
         found = []

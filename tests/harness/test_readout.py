@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 
+from harness.density import enlarge
 from harness.errors import ResultsError
 from harness.grid import resize
 from harness.links import POWER, linked, powered
@@ -22,11 +27,11 @@ from probes.observers import ObserversReadout
 from tests.harness.batches import GRID, LAYERS, random_batch
 
 
-def linear(link: str = "identity", window: torch.Tensor | None = None) -> LinearReadout:
+def linear(link: str = "identity", window: torch.Tensor | None = None, blur: float = 0.0) -> LinearReadout:
     generator = torch.Generator().manual_seed(0)
     weights = {layer.name: torch.randn(layer.channels, generator=generator) for layer in LAYERS}
     weights[POSITION] = torch.randn(5, generator=generator)
-    return LinearReadout(weights, bias=0.25, link=link, window=window, info={"alpha": 0.1})
+    return LinearReadout(weights, bias=0.25, blur=blur, link=link, window=window, info={"alpha": 0.1})
 
 
 def test_weights_on_native_grids_equal_weights_on_resized_features() -> None:
@@ -35,6 +40,40 @@ def test_weights_on_native_grids_equal_weights_on_resized_features() -> None:
     upsampled[POSITION] = position_terms(GRID, torch.device("cpu"))[None].expand(3, -1, -1, -1)
     plain = sum(torch.einsum("bchw,c->bhw", upsampled[n], w) for n, w in readout.weights.items()) + 0.25
     torch.testing.assert_close(readout(batch), plain, rtol=1e-5, atol=1e-5)
+
+
+def test_a_blur_is_scipys_of_the_map_at_the_stimulus_resolution_and_comes_before_the_link() -> None:
+    batch = random_batch(range(2))
+    plain, cell = linear()(batch), batch.size[0] / GRID[0]
+    assert cell == batch.size[1] / GRID[1]
+    fine = resize(plain.double(), batch.size).numpy()
+    expected = np.stack([gaussian_filter(each, 0.6 * cell, mode="reflect", truncate=4.0) for each in fine])
+    np.testing.assert_allclose(linear(blur=0.6)(batch), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        linear("softplus", blur=0.6)(batch),
+        linked(torch.from_numpy(expected).float(), "softplus"),
+        rtol=1e-3,
+        atol=1e-4,
+    )
+    together = sum(linear(blur=0.6).parts(batch).values()) + 0.25  # type: ignore[operator]
+    torch.testing.assert_close(together, plain)
+
+
+@given(sigma=st.floats(0.01, 3), factor=st.floats(-3, 3), seed=st.integers(0, 99))
+def test_enlarging_is_linear_and_keeps_constants(sigma: float, factor: float, seed: int) -> None:
+    one, other = torch.randn(2, 1, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    size = (24, 31)
+    both = enlarge(one, sigma, size) + factor * enlarge(other, sigma, size)
+    torch.testing.assert_close(enlarge(one + factor * other, sigma, size), both)
+    torch.testing.assert_close(
+        enlarge(torch.full_like(one, factor), sigma, size), torch.full((1, *size), factor).double()
+    )
+
+
+def test_a_readout_of_before_there_was_a_blur_has_none() -> None:
+    tensors, settings = linear("rectified").state()
+    del settings["blur"]
+    assert LinearReadout.from_state(tensors, settings).blur == 0
 
 
 def test_exp_link_is_a_density_up_to_scale() -> None:
@@ -75,6 +114,7 @@ def test_a_link_says_its_power_where_it_is_not_the_usual_one() -> None:
         linear("exp"),
         linear("rectified"),
         linear("rectified-1.25", torch.rand(3, 4) + 0.5),
+        linear("softplus", torch.rand(3, 4) + 0.5, blur=0.4),
         MapReadout(torch.rand(4, 5), {"coarse": torch.rand(6, 4, 5)}, link="exp"),
         MapReadout(torch.rand(4, 5)),
         ObserversReadout(seed=7),

@@ -145,7 +145,8 @@ def times_window(batch: Batch, window: Tensor) -> Batch:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"centre": -0.1}, {"power": 0.0}, {"power": 2.0}, {"link": "exp"}, {"root": 0.5}, {"root": 1.0}]
+    "wrong",
+    [{"centre": -0.1}, {"power": 0.0}, {"power": 2.0}, {"link": "exp"}, {"root": 0.5}, {"root": 1.0}, {"blur": -1.0}],
 )
 def test_powers_and_links_that_cannot_be_are_refused_in_a_recipe(wrong: dict[str, object]) -> None:
     recipe = {
@@ -165,7 +166,8 @@ def test_names_say_the_window_and_the_power() -> None:
         "ridge-standardised-position-centre0.2-rectified-1.25"
     )
     assert Ridge(target="standardised", root=0.125, link="softplus").label == "ridge-standardised-root0.125-softplus"
-    assert not {"centre", "power", "root"} & set(as_entry(Ridge()))  # finished results keep their keys
+    assert Ridge(centre=0.2, blur=0.4, link="softplus").label == "ridge-centre0.2-blur0.4-softplus"
+    assert not {"blur", "centre", "power", "root"} & set(as_entry(Ridge()))  # finished results keep their keys
 
 
 @pytest.mark.parametrize("probe", [Ridge, Smoothed, Pooled, BandedRidge, NNLS])
