@@ -64,7 +64,10 @@ _DEPTHS = {
 
 @backbone("resnet50")
 class ResNet50(Backbone):
-    """`weights`: imagenet, imagenet1k_v1, imagenet1k_v2, caffe, random (with `seed`), or the file of a state dict."""
+    """ResNet-50 (He et al. 2016), stem and blocks as layers.
+
+    `weights`: imagenet, imagenet1k_v1, imagenet1k_v2, caffe, random (with `seed`), or the file of a state dict.
+    """
 
     weights: str = "imagenet"
     seed: int = 0

@@ -30,8 +30,9 @@ LARGEST = 4.0
 
 @backbone("scales")
 class Scales(Backbone):
-    """`of`: another backbone's name, with its `weights` and `seed`; `scales` of the input. Layers: `layer3@0.5`.
+    """Another network that looks at several sizes of each image, also mirrored.
 
+    `of`: the network's name, with its `weights` and `seed`; `scales` of the input. Layers: `layer3@0.5`.
     `mirror`: every layer is the mean of the image's features and of its mirror image's, mirrored back.
     `stride`: no layer is coarser than so many pixels of the unscaled image, as far as `output_stride` of `of` goes.
     `registered`: features are moved to where the network was measured to look, by up to 10 px for ResNet-50's layer4.

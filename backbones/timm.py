@@ -29,7 +29,10 @@ HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
 @backbone("timm")
 class Timm(Backbone):
-    """`model`: a name of timm.list_models(). `weights`: pretrained, random (with `seed`), or a state dict's file."""
+    """Any network of timm (Wightman 2019) by its name there.
+
+    `model`: one of timm.list_models(). `weights`: pretrained, random (with `seed`), or a state dict's file.
+    """
 
     model: str
     weights: str = "pretrained"

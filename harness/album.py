@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -137,8 +138,10 @@ class GrowingAlbum(Album):
     def _entry(self, row: int) -> dict[str, Any]:
         """What the index says of an image."""
         height, width = self.dataset.size(row)
-        points = len(self.dataset.points(row))
-        return {"file": shown(self.dataset.files[row].name), "height": height, "width": width, "points": points}
+        points, digests = self.dataset.points(row), self.dataset.image_sha256
+        gaze = hashlib.sha256(points.row.tobytes() + points.col.tobytes()).hexdigest()
+        data = {"image": digests[row] if digests else "", "gaze": gaze}
+        return {"file": shown(self.dataset.files[row].name), "height": height, "width": width, **data}
 
     def _still_there(self) -> dict[int, dict[str, Any]]:
         """What an earlier run of the same data left: the index is written after the pictures that it names."""

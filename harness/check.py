@@ -23,7 +23,9 @@ EXAMINE: dict[str, Callable[..., list[Check]]] = {
     "dataset": examine_dataset,
     "metric": examine_metric,
 }
-COLOURS = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
+UNTOLD = "not told"
+"""A check that failed for a reason that was told already: whether it would fail for one of its own is not known."""
+COLOURS = {"passed": "green", "failed": "bold red", "skipped": "yellow", UNTOLD: "dim"}
 
 
 def check(
@@ -61,11 +63,13 @@ def _kind_of(name: str, kind: str | None, plugins: Sequence[Path]) -> str:
 def _print(title: str, checks: Sequence[Check]) -> None:
     table = Table("check", "result", "what to do, or why not", title=title, title_justify="left", box=None)
     told: dict[str, str] = {}
+    counts: Counter[str] = Counter()
     for found in checks:
         first = told.setdefault(found.detail, found.name)  # what breaks training breaks most checks
-        detail = found.detail if first == found.name or not found.detail else f"as {first}"
-        table.add_row(found.name, f"[{COLOURS[found.status]}]{found.status}[/]", escape(detail))
-    counts = Counter(found.status for found in checks)
+        again = bool(found.detail) and first != found.name
+        status = UNTOLD if again and found.status == "failed" else found.status
+        table.add_row(found.name, f"[{COLOURS[status]}]{status}[/]", escape(f"as {first}" if again else found.detail))
+        counts[status] += 1
     console = Console()
     console.print(table, highlight=False)
     console.print(", ".join(f"{n} {status}" for status, n in counts.items()), highlight=False)

@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -18,13 +19,28 @@ from harness.shown import shown_lines
 
 app = typer.Typer(
     name="salprobe",
-    help="How much of where humans look can be read out linearly from a frozen network?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
 
 app.add_typer(data_app)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"salprobe {metadata.version('salience-probe')}")
+        raise typer.Exit
+
+
+@app.callback()
+def salprobe(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """How much of where humans look can be read out linearly from a frozen network?"""
+
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for results and the local MLflow store.")]
 Overrides = Annotated[
@@ -71,13 +87,14 @@ def run_command(
 @app.command("list")
 def list_command(
     kind: Annotated[str, typer.Argument(help="probes, backbones, datasets, metrics or recipes.")],
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show parameters and where they come from.")] = False,
+    names: Annotated[list[str] | None, typer.Argument(help="Only these, with their parameters.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the parameters of all.")] = False,
     plugins: Plugins = None,
 ) -> None:
     """List what can stand in a recipe."""
     from harness import listing
 
-    listing.show(kind, verbose, plugins or [])
+    listing.show(kind, names or (), verbose, plugins or [])
 
 
 @app.command("check")
@@ -267,6 +284,8 @@ def main() -> None:
     """Run the command line; declared errors become a message and their exit code, never a traceback."""
     # OpenMP's threads spin while they wait: where others use the cores too, small operations become 100x slower
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if not sys.stdout.isatty():  # in a file or a pipe nothing is broken at 80 characters, no column left out
+        os.environ.setdefault("COLUMNS", "200")
     logging.basicConfig(level=os.environ.get("SALPROBE_LOG", "WARNING").upper(), format="%(levelname)s: %(message)s")
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files are not always text
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn.functional import conv1d
 
 from harness.grid import axis_operator
 
 if TYPE_CHECKING:
     import numpy as np
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
     from numpy.typing import NDArray
 
 SIGMA_AT_480 = 19.0
@@ -34,16 +35,25 @@ def sigma_for(height: int) -> float:
 @lru_cache(maxsize=64)
 def blur_operator(length: int, sigma: float) -> Float[Tensor, "n n"]:
     """The matrix (length, length), float64, that blurs one axis with reflecting borders."""
-    radius = int(TRUNCATE * sigma + 0.5)
-    offsets = torch.arange(-radius, radius + 1)
-    kernel = torch.exp(-0.5 * (offsets.double() / sigma) ** 2)
-    kernel /= kernel.sum()
-    # index of a pixel beyond the border, reflected as often as needed: period 2n, (d c b a | a b c d | d c b a)
-    source = (torch.arange(length)[:, None] + offsets[None]) % (2 * length)
-    source = torch.where(source >= length, 2 * length - 1 - source, source)
+    offsets, kernel = _gaussian(sigma)
+    source = _reflected(torch.arange(length)[:, None] + offsets[None], length)
     operator = torch.zeros(length, length, dtype=torch.float64)
     operator.scatter_add_(1, source, kernel.expand(length, -1).contiguous())
     return operator
+
+
+def _gaussian(sigma: float) -> tuple[Int[Tensor, " k"], Float[Tensor, " k"]]:
+    """Offsets up to the truncation and their weights, float64, which add up to 1."""
+    radius = int(TRUNCATE * sigma + 0.5)
+    offsets = torch.arange(-radius, radius + 1)
+    kernel = torch.exp(-0.5 * (offsets.double() / sigma) ** 2)
+    return offsets, kernel / kernel.sum()
+
+
+def _reflected(pixel: Int[Tensor, "*n"], length: int) -> Int[Tensor, "*n"]:
+    """Indices beyond the borders, reflected as often as needed: period 2n, (d c b a | a b c d | d c b a)."""
+    pixel = pixel % (2 * length)
+    return torch.where(pixel >= length, 2 * length - 1 - pixel, pixel)
 
 
 @lru_cache(maxsize=64)
@@ -53,7 +63,11 @@ def _on(length: int, sigma: float, target: int, dtype: torch.dtype, device: torc
 
 @lru_cache(maxsize=64)
 def _enlarging(length: int, sigma: float, target: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return (blur_operator(target, sigma * target / length) @ axis_operator(length, target)).to(device, dtype)
+    """`blur_operator` after `axis_operator`, without the former's target x target numbers: photos may be large."""
+    offsets, kernel = _gaussian(sigma * target / length)
+    around = _reflected(torch.arange(int(offsets[0]), target + int(offsets[-1])), target)
+    columns = axis_operator(length, target)[around].T[:, None]
+    return conv1d(columns, kernel[None, None])[:, 0].T.to(device, dtype)
 
 
 def known_blur(sigma: float) -> float:

@@ -19,11 +19,11 @@ from harness.evaluation import stimulus_maps
 from harness.machine import choose_device, stream_settings
 from harness.module_backbone import untrained
 from harness.plan import make_plan
-from harness.predictions import FORMATS, writer_for
+from harness.predictions import FORMATS, id_name, writer_for
 from harness.predictor import saved_readout
-from harness.readout import Readout
+from harness.readout import READOUT, Readout
 from harness.recipe import load_recipe
-from harness.results import RECIPE, RUN, cell_folder, read_cells
+from harness.results import FOLDS, RECIPE, RUN, cell_folder, read_cells
 from harness.shown import shown
 from harness.splits import read_split
 from harness.stream import Stream
@@ -66,7 +66,10 @@ def export_cell(
     if format not in FORMATS:
         raise RecipeError(f"--format {format}: choose one of {', '.join(FORMATS)}")
     row = select_cell(read_cells(folder).to_dict("records"), wanted)
-    readout = saved_readout(cell_folder(folder, row["cell_key"]))
+    own = cell_folder(folder, row["cell_key"])
+    if not (own / READOUT).is_file():
+        raise ResultsError(f"{folder}: no readout of {wanted!r} is saved{where_else(folder)}")
+    readout = saved_readout(own)
     plan = make_plan(_trusted(load_recipe(str(folder / RECIPE), overrides), plugins))
     device = choose_device(plan.recipe.device)
     test = read_split(plan, "test", progress)
@@ -100,11 +103,11 @@ def _write(readout: Readout, stream: Stream, format: str, out: Path, progress: P
 
 
 def map_names(dataset: Dataset) -> dict[int, str]:
-    """What each image's map is called: the stimulus' file stem, or the id where two share it or it is too long."""
+    """What each image's map is called: the stimulus' file stem, or by the id where two share it or it is too long."""
     stems = [shown(file.stem) for file in dataset.files]
     times = Counter(stems)
     return {
-        id_: stem if times[stem] == 1 and len(stem.encode()) <= LONGEST else str(id_)
+        id_: stem if times[stem] == 1 and len(stem.encode()) <= LONGEST else id_name(id_, times)
         for id_, stem in zip(map(int, dataset.ids), stems, strict=True)
     }
 
@@ -114,6 +117,13 @@ def label_of(row: Row) -> str:
     if row["backbone"] == NO_BACKBONE:
         return str(row["probe"])
     return f"{row['backbone']}/{row['weights']} · {row['layers']} · {row['probe']}"
+
+
+def where_else(folder: Path) -> str:
+    """Where to look instead."""
+    if (folder / FOLDS).is_file():
+        return f"; these are all folds together, name the folder of one ({folder.name}-fold0, ...)"
+    return "; --cell chooses another one"
 
 
 def select_cell(rows: Sequence[Row], wanted: str) -> Row:

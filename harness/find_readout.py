@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from harness.cells import NO_BACKBONE
 from harness.errors import ResultsError
-from harness.export import Row, label_of, select_cell
+from harness.export import Row, label_of, select_cell, where_else
 from harness.finished_run import read_record
 from harness.predictor import FILES, is_cell
 from harness.ranking import higher_is_better
-from harness.results import CELLS, FOLDS, cell_folder, read_cells
+from harness.results import CELLS, cell_folder, read_cells
 from harness.tracking import store_uri
 from harness.tracking.fetch import fetch_cell, is_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 
 def find_cell(wanted: str, cell: str | None, results: Path, into: Path) -> tuple[Path, str | None]:
@@ -45,28 +45,23 @@ def _in_results(folder: Path, cell: str | None) -> tuple[Path, str | None]:
     if cell is not None:
         chosen = cell_folder(folder, select_cell(rows, cell)["cell_key"])
         if not is_cell(chosen):
-            raise ResultsError(f"{folder}: no readout of {cell!r} is saved{_where_else(folder)}")
+            raise ResultsError(f"{folder}: no readout of {cell!r} is saved{where_else(folder)}")
         return chosen, None
-    metric = read_record(folder).recipe.compare
-    row = best([row for row in rows if is_cell(cell_folder(folder, row["cell_key"]))], metric)
+    record = read_record(folder)
+    metric = record.recipe.compare
+    saved = [row for row in rows if is_cell(cell_folder(folder, row["cell_key"]))]
+    row = best(saved, metric, record.lower_is_better)
     if row is None:
-        raise ResultsError(f"{folder}: no finished cell with a network has a saved readout{_where_else(folder)}")
+        raise ResultsError(f"{folder}: no finished cell with a network has a saved readout{where_else(folder)}")
     why = f"the best cell with a network by {metric} ({row[metric]:.3f}); --cell chooses another"
     return cell_folder(folder, row["cell_key"]), f"{label_of(row)}: {why}"
 
 
-def _where_else(folder: Path) -> str:
-    """Where to look instead."""
-    if (folder / FOLDS).is_file():
-        return f"; these are all folds together, name the folder of one ({folder.name}-fold0, ...)"
-    return "; --cell chooses another one"
-
-
-def best(rows: Sequence[Row], metric: str) -> Row | None:
-    """The finished cell with a network whose mean is best."""
+def best(rows: Sequence[Row], metric: str, lower: Collection[str] = ()) -> Row | None:
+    """The finished cell with a network whose mean is best; the run said of metrics `lower` that lower is better."""
     rivals = [r for r in rows if r["status"] == "finished" and r["backbone"] != NO_BACKBONE]
     scored = [row for row in rivals if math.isfinite(row.get(metric, math.nan))]
-    sign = 1 if higher_is_better(metric) else -1
+    sign = 1 if higher_is_better(metric, lower) else -1
     return max(scored, key=lambda row: sign * row[metric], default=None)
 
 

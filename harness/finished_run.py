@@ -12,6 +12,7 @@ from harness._probe import Context, Probe
 from harness.cells import Cell
 from harness.errors import ResultsError
 from harness.per_image import PerImage
+from harness.ranking import LOWER
 from harness.readout import read_info
 from harness.recipe import load_recipe
 from harness.results import (
@@ -78,7 +79,8 @@ def read_record(folder: Path) -> RunRecord:
     about = _document(folder / RUN)
     try:
         recipe = load_recipe(str(folder / RECIPE))
-        return RunRecord(recipe, folder, about["matrix_id"], about["dataset"], about["environment"])
+        lower = tuple(about.get(LOWER, ()))
+        return RunRecord(recipe, folder, about["matrix_id"], about["dataset"], about["environment"], lower)
     except (LookupError, ValueError) as error:
         raise ResultsError(f"{folder / RUN} is not what a run writes: {error!r}") from error
 

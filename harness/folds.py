@@ -97,9 +97,8 @@ def pool(
     results = ResultsFolder(out.resolve() / recipe.name)
     records = [fold.record for fold in folds if fold.record is not None]
     recipe = recipe.model_copy(update={"precision": records[0].recipe.precision})
-    record = RunRecord(
-        recipe, results.folder, _hash(*(r.matrix_id for r in records))[:12], _about(records), describe_environment()
-    )
+    matrix, lower = _hash(*(r.matrix_id for r in records))[:12], records[0].lower_is_better
+    record = RunRecord(recipe, results.folder, matrix, _about(records), describe_environment(), lower)
     results.write_recipe(recipe)
     results.write_record(record)
     pooled = [_pooled([fold.results[name] for fold in folds], folds) for name in _everywhere(folds)]

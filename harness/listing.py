@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from harness._field_docs import field_docs
@@ -25,24 +26,31 @@ from harness.registry import GROUPS, Registry
 KINDS = ("probes", "backbones", "datasets", "metrics", "recipes")
 
 
-def show(kind: str, verbose: bool, plugins: Sequence[Path] = ()) -> None:
-    """Print the names of a kind, with parameters if `verbose`; a broken plugin is listed with its error."""
+OURS = "salience-probe"
+
+
+def show(kind: str, names: Sequence[str], verbose: bool, plugins: Sequence[Path] = ()) -> None:
+    """Print a line for each of a kind; the named ones, or all if `verbose`, with parameters.
+
+    A broken plugin is listed with its error. Raises UnknownNameError for a kind or a name there is not.
+    """
     if kind not in KINDS:
         raise UnknownNameError(f"nothing is listed under {kind!r}; there are: {', '.join(KINDS)}")
     console = Console()
     if kind == "recipes":
-        _recipes(console)
+        _recipes(console, names)
         return
     load_plugins(plugins)
-    if not verbose:
-        # names alone need no heavy import
-        names: Registry[Any] = registry_of(kind) if plugins else Registry(kind.removesuffix("s"), GROUPS[kind])
-        for name in names.names():
-            console.print(f"{name}  [dim]{names.origin(name)}[/dim]", highlight=False)
+    if not verbose and not names:
+        # a line each needs no heavy import
+        _lines(console, registry_of(kind) if plugins else Registry(kind.removesuffix("s"), GROUPS[kind]))
         return
     registry = registry_of(kind)
+    for name in names:
+        if name not in registry.names():
+            raise UnknownNameError(registry.unknown(name, registry.names()))
     describe = _metric if kind == "metrics" else _parameters
-    for name in registry.names():
+    for name in names or registry.names():
         try:
             describe(console, name, registry.get(name))
         except PluginError as error:
@@ -65,10 +73,26 @@ def registry_of(kind: str) -> Registry[Any]:
     return registries[kind]
 
 
-def _recipes(console: Console) -> None:
-    from harness.recipe import recipe_names
+def _lines(console: Console, registry: Registry[Any]) -> None:
+    """Name, what it is, whose it is where it is not ours."""
+    table = Table.grid(padding=(0, 2))
+    for name in registry.names():
+        origin = registry.origin(name)
+        from_where = Text(f" ({origin})" if origin != OURS else "", "dim")
+        table.add_row(Text(name, "bold"), Text(registry.summary(name)).append_text(from_where))
+    console.print(table)
 
-    for name, text in recipe_names().items():
+
+def _recipes(console: Console, names: Sequence[str]) -> None:
+    from harness.recipe import RECIPES, recipe_names
+
+    found = recipe_names()
+    for name in names:
+        if name not in found:
+            raise UnknownNameError(RECIPES.unknown(name, list(found)))
+    for name, text in found.items():
+        if names and name not in names:
+            continue
         description = str(load_yaml(text).get("description", "")).strip()
         console.print(f"[bold]{name}[/bold]  {description}", highlight=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import re
 from importlib import resources
@@ -17,6 +18,8 @@ RECIPES = {
     "dataset": "dataset: {reader: $name, root: FOLDER}",
     "metric": "metrics: [cc, $name]",
 }
+_SHADOWED = {"np", "torch", "nn", *RECIPES}
+"""What the templates import."""
 OPTIONS = {"dataset": "--set root=FOLDER"}
 
 
@@ -39,7 +42,8 @@ def write_package(kind: str, name: str, parent: Path) -> Path:
     try:
         (folder / "tests").mkdir(parents=True)
     except OSError as error:
-        raise PluginError(f"{folder} cannot be made ({error.strerror}); choose another name or --out") from error
+        why = "is there already" if isinstance(error, FileExistsError) else f"cannot be made ({error.strerror})"
+        raise PluginError(f"{folder} {why}; choose another name or --out") from error
     for file, template in files.items():
         text = (resources.files("harness") / "templates" / f"{template}.txt").read_text(encoding="utf-8")
         (folder / file).write_text(Template(text).substitute(values), encoding="utf-8")
@@ -49,6 +53,8 @@ def write_package(kind: str, name: str, parent: Path) -> Path:
 def _check_name(kind: str, name: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*", name) or keyword.iskeyword(name):
         raise PluginError(f"{name!r} is no name for a {kind}: small letters, digits, - and _, starting with a letter")
+    if name in _SHADOWED or name in dir(builtins):
+        raise PluginError(f"{name} is what Python or the {kind}'s own file calls something else; choose another name")
     registry: Registry[object] = Registry(kind, GROUPS[f"{kind}s"])
     if name in registry.names():
         raise PluginError(f"there is a {kind} {name} already, from {registry.origin(name)}; choose another name")

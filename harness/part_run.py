@@ -144,7 +144,8 @@ class PartRun:
         if self._restored(state.restore, training) is not None:
             if room.passes or state.turn >= 0:
                 images = training.n_until(room.passes, state.turn)
-                self.progress.say(f"pass {room.passes + 1} goes on after {images} of {training.n_mine} images")
+                inside = f"in pass {room.passes + 1}, after {images} of {training.n_mine} images"
+                self.progress.say(f"training goes on {inside if images else f'after {room.passes} whole passes'}")
             return room, state
         room = self._room(cells, training)
         return room, TrainingState(room, self.work)

@@ -108,6 +108,8 @@ def _first_words(message: Warning | str) -> str:
 
 def as_weights(fitted: Any, channels: int) -> tuple[NDArray[np.float64], float]:
     """(weights (c,), bias) of what a fit returned; raises PluginError for anything else and for what is not finite."""
+    if fitted is None:
+        raise PluginError("fit returned nothing: is its return missing?")
     if hasattr(fitted, "coef_"):
         fitted = (fitted.coef_, getattr(fitted, "intercept_", 0.0))
     weights, bias = fitted if isinstance(fitted, tuple) and len(fitted) == 2 else (fitted, 0.0)

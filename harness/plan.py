@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from harness._backbone import BACKBONES, Backbone
+from harness._plugin import default_of
 from harness._probe import PROBES, Probe
 from harness.blame import blaming, message_of
 from harness.broken import BrokenProbe, broken_probe
@@ -139,7 +140,11 @@ def _takes_list(cls: type, field: str, value: list[Any]) -> bool:
 
 
 def _probes(recipe: Recipe) -> Iterator[Found]:
-    """(label, probe, its own layer sets) of every probe and sweep; equal labels are told apart by what differs."""
+    """(label, probe, its own layer sets) of every probe and sweep.
+
+    Equal labels are told apart by what differs. A probe without a label of its own says what is not as by default, so
+    that it is called the same in every recipe.
+    """
     found = [
         (probe, entry.layers)
         for index, entry in enumerate(recipe.probes)
@@ -147,12 +152,13 @@ def _probes(recipe: Recipe) -> Iterator[Found]:
     ]
     for probe, layers in found:
         twins = [other for other, _ in found if other.label == probe.label and type(other) is type(probe)]
-        differing = [
+        told = [
             f"{field.name}={getattr(probe, field.name)}"
             for field in dataclasses.fields(probe)  # type: ignore[arg-type]
             if len({str(getattr(twin, field.name)) for twin in twins}) > 1
+            or (type(probe).label is Probe.label and getattr(probe, field.name) != default_of(field))
         ]
-        yield probe.label + (f"[{','.join(differing)}]" if differing else ""), probe, layers
+        yield probe.label + (f"[{','.join(told)}]" if told else ""), probe, layers
 
 
 def _sound_probes(entry: LayeredEntry, index: int, *, has_backbones: bool) -> list[Probe]:

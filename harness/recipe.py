@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Collection, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -220,21 +221,31 @@ def parse_recipe(document: dict[str, Any], where: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
-        raise RecipeError(f"{where}:\n" + describe(error)) from error
+        raise RecipeError(f"{where}:\n" + describe(error, known=Recipe.model_fields)) from error
 
 
-def describe(error: ValidationError, prefix: str = "") -> str:
-    """One line per mistake: the key's path, what is wrong, what was given."""
+def describe(error: ValidationError, prefix: str = "", known: Collection[str] = ()) -> str:
+    """One line per mistake: the key's path, what is wrong, what was given; `known` keys could have been meant."""
     lines = []
     for item in error.errors():
         parts = [str(part) for part in item["loc"] if not _is_union_branch(part)]
         place = ".".join([prefix, *parts] if prefix else parts) or "(top level)"
         if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            lines.append(f"  {place}: unknown key, check its spelling")
+            lines.append(f"  {place}: unknown key, {_meant(parts[0], known) if len(parts) == 1 else CHECK}")
         else:
             given = "" if item["type"].startswith("missing") else f", got {_short(item['input'])}"
             lines.append(f"  {place}: {item['msg']}{given}")
     return "\n".join(dict.fromkeys(lines))
+
+
+CHECK = "check its spelling"
+
+
+def _meant(key: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"there are: {', '.join(known)}" if known else CHECK
 
 
 def recipe_names() -> dict[str, str]:
@@ -254,7 +265,7 @@ def _find(name_or_path: str) -> tuple[Any, str]:
         try:
             return read_yaml(path), str(path)
         except OSError as error:
-            raise RecipeError(f"recipe file {path} cannot be read: {error}") from error
+            raise RecipeError(f"recipe file {path} cannot be read: {error.strerror or error}") from error
         except BadYamlError as error:
             raise RecipeError(f"{path} is not valid YAML: {error}") from error
     named = recipe_names()

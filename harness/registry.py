@@ -6,9 +6,13 @@ distributions. Entry points are loaded only when their name is asked for, so a b
 
 from __future__ import annotations
 
+import ast
 import difflib
+import importlib.util
+import inspect
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from harness.errors import PluginError, UnknownNameError
@@ -54,6 +58,14 @@ class Registry(Generic[T]):
         point = self._entry_points().get(name)
         return point.dist.name if point is not None and point.dist is not None else "this process"
 
+    def summary(self, name: str) -> str:
+        """The first line of its docstring, from the source where it is not imported yet; empty where it has none."""
+        if name in self._registered:
+            words = inspect.getdoc(self._registered[name])
+        else:
+            words = _unloaded_doc(self._entry_points()[name])
+        return (words or "").partition("\n")[0]
+
     def _keep(self, name: str, plugin: T) -> T:
         if problem := self._check(plugin):
             raise PluginError(f"{self.kind} {name!r} ({_where(plugin)}): {problem}")
@@ -85,6 +97,18 @@ class Registry(Generic[T]):
 def _where(plugin: object) -> str:
     target = plugin if hasattr(plugin, "__qualname__") else getattr(plugin, "function", type(plugin))
     return f"{getattr(target, '__module__', '?')}:{getattr(target, '__qualname__', '?')}"
+
+
+def _unloaded_doc(point: EntryPoint) -> str | None:
+    """A docstring without the imports of its module, which take seconds; of an instance that of its module."""
+    try:
+        spec = importlib.util.find_spec(point.module)
+        tree = ast.parse(Path(spec.origin).read_bytes() if spec is not None and spec.origin is not None else b"")
+    except (ImportError, OSError, SyntaxError, ValueError):
+        return None
+    kinds = (ast.ClassDef, ast.FunctionDef)
+    found = (node for node in tree.body if isinstance(node, kinds) and node.name == point.attr)
+    return ast.get_docstring(next(found, tree))
 
 
 def _load(kind: str, point: EntryPoint) -> Any:

@@ -18,6 +18,7 @@ from harness.errors import ResultsError
 from harness.files import make_folder, replace, replacing, writing
 from harness.flags import all_flags
 from harness.per_image import PerImage
+from harness.ranking import LOWER, higher_is_better
 from harness.recipe import Recipe
 from harness.shown import shown_lines
 
@@ -129,6 +130,12 @@ class RunRecord:
     dataset: dict[str, Any]
     """name, edition, points, digests, image counts, skipped images, whether it is synthetic."""
     environment: dict[str, Any]
+    lower_is_better: tuple[str, ...] = ()
+    """Of its metrics, as they were known where the run was made."""
+
+    def higher_is_better(self, metric: str) -> bool:
+        """Whether it is, as far as it is known here or was where the run was made."""
+        return higher_is_better(metric, self.lower_is_better)
 
 
 class Observer(Protocol):
@@ -205,6 +212,7 @@ class ResultsFolder:
         """What all cells share: the data's digests, versions, machine."""
         document = {
             "matrix_id": record.matrix_id,
+            LOWER: list(record.lower_is_better),
             "dataset": record.dataset,
             "environment": record.environment,
         }

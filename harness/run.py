@@ -30,6 +30,7 @@ from harness.lock import locked
 from harness.machine import choose_device, settled
 from harness.overlap import refuse_overlap
 from harness.overwrite import Overwrite, refuse_results
+from harness.ranking import lower_ones
 from harness.results import CellResult, Observer, ResultsFolder, RunRecord
 from harness.snapshots import STATE
 from harness.splits import read_splits
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from harness.data.source import Source
     from harness.plan import Plan
     from harness.progress import Progress
-    from harness.recipe import Recipe
+from harness.recipe import Recipe
 
 log = logging.getLogger("salprobe")
 _MACHINE = ("tracking", "device", "workers", "batch_size", "compile", "cache", "save_every_s", "cell_timeout_s")
@@ -120,6 +121,7 @@ def _run(plan: Plan, folder: Path, progress: Progress, observers: Sequence[Obser
             overlap=overlap.record(plan.recipe.allow_overlap),
         ),
         environment={**describe_environment(), "processes": size()},
+        lower_is_better=lower_ones(plan.recipe.metrics),
     )
     results.write_record(record)
     others = ended.rows([train.digest, test.digest])
@@ -224,10 +226,10 @@ class _Journey:
 
 
 def matrix_id(recipe: Recipe, *splits: Dataset) -> str:
-    """The same for every run of the same recipe on the same data."""
-    how = dict.fromkeys(UNCOUNTED, True)
-    tested: Any = {"cite"} if recipe.crosses else True
-    asked = recipe.model_dump(mode="json", exclude={**how, "dataset": {"cite"}, "test_dataset": tested})
+    """The same for every run of the same recipe on the same data, wherever these lie."""
+    how, where = dict.fromkeys(UNCOUNTED, True), {"cite", "root"}
+    tested: Any = where if recipe.crosses else True
+    asked = recipe.model_dump(mode="json", exclude={**how, "dataset": where, "test_dataset": tested})
     return hashlib.sha256(json.dumps([asked, *(split.digest for split in splits)]).encode()).hexdigest()[:12]
 
 

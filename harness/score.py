@@ -17,9 +17,10 @@ from harness.cells import NO_BACKBONE, Cell
 from harness.data.dataset import DATASETS, Dataset
 from harness.density import SIGMA_AT_480, TRUNCATE
 from harness.environment import describe_environment
-from harness.errors import DataError, ResultsError, UnknownNameError
+from harness.errors import DataError, RecipeError, ResultsError, UnknownNameError
 from harness.evaluation import Scores, evaluate
 from harness.files import replace
+from harness.folds import by_fold
 from harness.identity import SCORING_VERSION, cell_key
 from harness.lock import locked
 from harness.machine import choose_device, stream_settings
@@ -28,6 +29,7 @@ from harness.metrics import Metric
 from harness.plan import Plan, readers
 from harness.plugin_files import load_plugins
 from harness.predictions import Checked, Found, StoredReadout, check_maps, find_maps
+from harness.ranking import lower_ones
 from harness.recipe import load_recipe, parse_recipe, recipe_names
 from harness.recipe_overrides import override_key
 from harness.recipe_runs import split_name
@@ -85,6 +87,9 @@ class Scoring:
 
     def run(self, out: Path, progress: Progress) -> tuple[CellResult, Path]:
         """Score the maps; the result and its folder `<out>/<label>`. Raises DataError for maps that cannot be used."""
+        if not self.metrics:
+            names = ", ".join(metric.name for metric in self.plan.metrics)
+            raise RecipeError(f"{names} needs densities: say --density if the maps are, or choose other metrics")
         folder = self._folder(out)
         with locked(folder):
             return self._run(ResultsFolder(folder), progress)
@@ -106,9 +111,11 @@ class Scoring:
     def _write(self, results: ResultsFolder, result: CellResult, scores: Scores, test: Dataset) -> None:
         """What a run of one cell leaves, but for a readout; SCORE tells it from a run."""
         recipe, environment = self._recipe(), describe_environment()
+        replace(results.folder / SCORE, b"{}")  # first and last: the same command may be repeated wherever it broke off
         results.write_recipe(recipe)
         data = about(test, sources=(self.plan.test_reader.cited,))
-        results.write_record(RunRecord(recipe, results.folder, matrix_id(recipe, test), data, environment))
+        lower = lower_ones(recipe.metrics)
+        results.write_record(RunRecord(recipe, results.folder, matrix_id(recipe, test), data, environment, lower))
         results.open_cell(result, network=None)
         if result.status == "finished":
             album = GrowingAlbum(results.folder, test)
@@ -204,6 +211,8 @@ class Scoring:
 def plan_for(dataset: str, overrides: Sequence[str]) -> Plan:
     """The data and metrics of a recipe, or of a dataset reader with the default metrics; a plan without cells."""
     recipe = _recipe_for(dataset, overrides)
+    if by_fold(recipe):
+        raise RecipeError("maps are scored on one fold: --set dataset.split.fold=0, or another")
     load_plugins(recipe.plugins)
     metrics = tuple(METRICS.get(name) for name in recipe.metrics)
     return Plan(recipe, *readers(recipe), (), metrics)

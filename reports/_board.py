@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from harness.errors import ResultsError
 from harness.flags import UNSCORED, unscored_words
 from harness.left_out import left_out_words
 from harness.overlap import overlap_words
-from harness.ranking import higher_is_better
+from harness.ranking import LOWER, higher_is_better
 from harness.results import RECIPE, RUN, interval_columns, read_cells, share_columns
 from harness.shown import shown
 from reports._pairs import read_tests
@@ -76,16 +77,18 @@ def read_board(folder: Path, by: str | None = None) -> Board:
     if by is not None and by not in metrics:
         raise ResultsError(f"{folder} has no metric {by!r} to rank by; it has {', '.join(metrics) or 'none'}")
     recipe = read_recipe(folder)
+    about = read_about(folder)
     by = next((name for name in (by, recipe.get("compare"), "cc", *metrics) if name in metrics), None)
     if by is not None:
-        frame = frame.sort_values(by, ascending=not higher_is_better(by), na_position="last", kind="stable")
+        higher = higher_is_better(by, about.get(LOWER, ()))
+        frame = frame.sort_values(by, ascending=not higher, na_position="last", kind="stable")
     rows = [_plain(row) for row in frame.to_dict("records")]
     finished = [row for row in rows if row["status"] == "finished"]
     best = next((row["cell_key"] for row in finished if has_network(row) and by and row[by] is not None), None)
     dataset = " + ".join(dict.fromkeys(row["dataset"] for row in rows))
     others = [row for row in rows if row["status"] != "finished"]
     name = str(recipe.get("name") or shown(folder.resolve().name))
-    return Board(folder, name, dataset, metrics, by, finished, others, best, read_tests(folder), read_about(folder))
+    return Board(folder, name, dataset, metrics, by, finished, others, best, read_tests(folder), about)
 
 
 def has_network(row: dict[str, Any]) -> bool:
@@ -145,18 +148,30 @@ def _warnings(row: dict[str, Any]) -> Iterator[str]:
 
 def own_seconds(row: dict[str, Any]) -> float:
     """Fitting and scoring this cell alone, without the passes it shares."""
-    return _seconds(row, shared=False)
+    columns = (name for name in row if name.startswith("time_") and not name.startswith(SHARED))
+    return float(sum(row[name] or 0 for name in columns))
 
 
 def shared_seconds(board: Board) -> dict[str, float]:
     """Seconds of the passes through each backbone, which its cells share."""
-    found = {backbone(row) or "without a network": _seconds(row, shared=True) for row in board.finished}
+    found = {name or "without a network": sum(each.values()) for name, each in shared_passes(board.finished).items()}
     return {name: seconds for name, seconds in found.items() if seconds}
 
 
-def _seconds(row: dict[str, Any], *, shared: bool) -> float:
-    columns = (name for name in row if name.startswith("time_") and name.startswith(SHARED) == shared)
-    return float(sum(row[name] or 0 for name in columns))
+def shared_passes(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """By backbone the seconds of what its cells share, by column.
+
+    Every cell has those of the run that computed it, the same as its neighbours: each run's count once.
+    """
+    runs: defaultdict[str, set[tuple[tuple[str, float], ...]]] = defaultdict(set)
+    for row in rows:
+        runs[backbone(row)].add(tuple((name, row[name] or 0.0) for name in row if name.startswith(SHARED)))
+    found: dict[str, dict[str, float]] = {}
+    for name, each in runs.items():
+        found[name] = dict.fromkeys((column for run in each for column, _ in run), 0.0)
+        for column, seconds in (part for run in each for part in run):
+            found[name][column] += seconds
+    return found
 
 
 def _is_metric(name: str) -> bool:

@@ -12,7 +12,7 @@ from harness.album import Album
 from harness.errors import ResultsError
 from harness.finished_run import read_results
 from harness.module_backbone import untrained
-from harness.ranking import higher_is_better
+from harness.ranking import LOWER, higher_is_better
 from harness.results import MAPS, CellResult, cell_folder
 from harness.small_maps import SmallMaps
 from reports._board import Board, has_network, read_boards, read_recipe
@@ -41,7 +41,12 @@ class Study:
     @property
     def higher_is_better(self) -> bool:
         """Of the ranking metric."""
-        return higher_is_better(self.by)
+        return higher_is_better(self.by, self.lower)
+
+    @property
+    def lower(self) -> Sequence[str]:
+        """Metrics of which the run says that lower is better."""
+        return tuple(self.about.get(LOWER, ()))
 
     @property
     def synthetic(self) -> bool:

@@ -68,8 +68,9 @@ def table(studies: Sequence[Study]) -> Table:
     """All finished cells of all runs; those of several runs are ranked together where one metric ranks all."""
     main = list(dict.fromkeys(study.by for study in studies if study.by))
     metrics = list(dict.fromkeys([*main, *(metric for study in studies for metric in study.board.metrics)]))
+    lower = {metric for study in studies for metric in study.lower}
     columns = [
-        Column(metric.upper(), True, "↑" if higher_is_better(metric) else "↓", len(main) == 1 and metric in main)
+        Column(metric.upper(), True, "↑" if higher_is_better(metric, lower) else "↓", len(main) == 1 and metric in main)
         for metric in metrics
     ]
     shares = any(study.board.has_shares for study in studies)
@@ -77,7 +78,7 @@ def table(studies: Sequence[Study]) -> Table:
     columns += [Column("own time, s", True), Column("images", True)]
     lines = [(study, row) for study in studies for row in study.board.finished]
     if len(main) == 1:
-        by, sign = main[0], -1 if higher_is_better(main[0]) else 1
+        by, sign = main[0], -1 if higher_is_better(main[0], lower) else 1
         lines.sort(key=lambda line: (line[1].get(by) is None, sign * (line[1].get(by) or 0)))
     return Table(
         len(studies) > 1, columns, [_line(study, row, metrics, len(main), shares=shares) for study, row in lines]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from backbones.resnet50 import ResNet50
 from harness.doctor import examine
-from harness.listing import show
+from harness.listing import registry_of, show
+from harness.registry import GROUPS, Registry
 
 TINY = """
 name: tiny
@@ -26,8 +29,10 @@ workers: 0
 """
 
 
-def salprobe(*arguments: str, columns: int = 120) -> subprocess.CompletedProcess[str]:
+def salprobe(*arguments: str, columns: int | None = 120) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "COLUMNS": str(columns), "NO_COLOR": "1"}
+    if columns is None:
+        del environment["COLUMNS"]
     command = [sys.executable, "-m", "harness", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
 
@@ -90,6 +95,10 @@ def test_dry_run_prints_the_plan_and_runs_nothing(recipe: str, tmp_path: Path, m
         (["list", "probes", "--plugin", "nowhere.py"], 2, "nowhere.py cannot be read"),
         (["check", "nosuch"], 2, "one in a file of your own needs --plugin FILE.py"),
         (["run", "quickstart", "--limit", "0", "--dry-run"], 2, "limit: Input should be greater than 0, got 0"),
+        (["list", "probes", "rigde"], 2, "did you mean ridge"),
+        (["list", "recipes", "osi"], 2, "did you mean osie"),
+        (["run", "quickstart", "--set", "limt=3", "--dry-run"], 2, "limt: unknown key, did you mean limit?"),
+        (["run", "nowhere.yaml"], 2, "nowhere.yaml cannot be read: No such file or directory"),
         (["list", "gadgets"], 2, "probes, backbones, datasets, metrics, recipes"),
         (["report", "nowhere"], 7, "nowhere"),
     ],
@@ -110,10 +119,34 @@ def test_list(kind: str) -> None:
         assert known[kind] in done.stdout
 
 
+def test_list_has_a_line_for_each_and_all_about_one() -> None:
+    lines = salprobe("list", "probes", columns=None).stdout.splitlines()  # into a pipe: not broken at 80
+    (ridge,) = (line for line in lines if line.startswith("ridge "))
+    assert ridge.split(maxsplit=1)[1].startswith("A linear readout per position, fitted in closed form")
+    assert [line.split()[0] for line in lines] == Registry("probe", GROUPS["probes"]).names()
+    one = salprobe("list", "probes", "ridge").stdout
+    assert "alphas: tuple[float, ...]" in one
+    assert "banded" not in one
+    assert salprobe("list", "recipes", "osie").stdout.startswith("osie  ")
+    assert salprobe("--version").stdout.startswith("salprobe ")
+
+
+@pytest.mark.parametrize("kind", GROUPS)
+def test_every_builtin_says_what_it_is_in_one_line(kind: str) -> None:
+    """Read from the source as well as imported."""
+    unloaded: Registry[Any] = Registry(kind.removesuffix("s"), GROUPS[kind])
+    loaded = registry_of(kind)
+    for name in unloaded.names():
+        assert 20 < len(unloaded.summary(name)) < 120, name
+        if kind != "metrics":  # an instance: its module says it
+            loaded.get(name)
+            assert loaded.summary(name) == unloaded.summary(name)
+
+
 def test_list_says_what_a_parameter_may_be(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    show("probes", True)
-    show("datasets", True)
+    show("probes", (), True)
+    show("datasets", (), True)
     said = " ".join(capsys.readouterr().out.split())
     assert "method: split-half | leave-one-out | spearman-brown = 'split-half'" in said
     assert "penalties: dict[str, float] | None = None A layer's own, times alpha" in said
@@ -176,3 +209,4 @@ def test_what_breaks_every_check_is_said_once(tmp_path: Path) -> None:
     assert checked.returncode == 2
     assert checked.stdout.count("KeyError: 0 (mine.py, line ") == 1
     assert checked.stdout.count("as trains and predicts") > 5
+    assert re.search(r"\b1 failed, [0-9]+ not told\b", checked.stdout)

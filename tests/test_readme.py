@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pandas as pd
@@ -40,17 +41,32 @@ def test_how_far_linear_goes_is_the_published_leaderboard() -> None:
         assert (nss, kld) == (f"{row.nss:.2f}", f"{row.kld:.2f}")
 
 
-def test_what_penalties_of_stage_4_came_to_is_their_published_leaderboard() -> None:
-    """CC and NSS behind the softplus to two powers, with penalties and without."""
-    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+def test_how_linear_was_made_tells_every_recipe_as_it_was_scored() -> None:
+    """Per row of the page the file that it names: CC and NSS, linear and behind the link to three powers."""
     folder = ROOT / "reports/published/linear"
-    for link in ("softplus", "softplus-1.25"):
-        told = []
-        for kind, file in (("ridge-penalties", folder / "penalties"), ("ridge", folder)):
-            row = pd.read_csv(file / "leaderboard.csv").set_index("probe")
-            one = row.loc[f"{kind}-standardised-root0.125-position-centre0.2-{link}"]
-            told.append(f"{one.cc:.3f} ({'NSS ' * (link == 'softplus' and not told)}{one.nss:.2f})")
-        assert " for ".join(told) in text
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[[^]]+\]\(([^)]+\.csv)\)[^|]*\|(.*)\|$", text, flags=re.MULTILINE)
+    assert {file for file, _ in rows} == {
+        *(f"earlier/{path.name}" for path in (folder / "earlier").iterdir()),
+        "leaderboard.csv",
+    }
+    for file, told in rows:
+        scored = pd.read_csv(folder / file).set_index("probe")
+        probes = [probe for probe in scored.index if re.match("ridge.*-standardised", probe)]
+        for variant in ("root", "blur"):  # of two with the same power the one with more of them
+            probes = [
+                p for p in probes if variant in p or not any(variant in q and _link(q) == _link(p) for q in probes)
+            ]
+        by_link = {_link(probe): f"{scored.cc[probe]:.3f}, {scored.nss[probe]:.2f}" for probe in probes}
+        assert [cell.strip() for cell in told.split("|")] == [
+            by_link.get(link, "") for link in ("", "1.25", "1.5", "2")
+        ]
+
+
+def _link(probe: str) -> str:
+    """The power of a probe's link by its name; empty for a linear one."""
+    found = re.search(r"-(?:softplus|rectified)(?:-([0-9.]+))?$", probe)
+    return (found[1] or "1.5") if found else ""
 
 
 def test_how_far_linear_goes_is_told_of_the_recipe_as_it_is() -> None:
@@ -61,7 +77,7 @@ def test_how_far_linear_goes_is_told_of_the_recipe_as_it_is() -> None:
     scales = "+".join(f"{scale:g}" for scale in recipe["backbones"][0]["scales"])
     assert set(rows.layers) == {name}
     assert set(rows.backbone) == {f"resnet50@{scales}+mirror+stride{recipe['backbones'][0]['stride']}"}
-    numbers = {13: "thirteen", 21: "twenty-one", 3: "three", 4: "four"}
+    numbers = {21: "twenty-one", 23: "twenty-three", 4: "four", 5: "five"}
     said = f"{numbers[len(layers)]} layers of ResNet-50 at {numbers[scales.count('+') + 1]} sizes of each image"
     assert said in " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
 
@@ -121,3 +137,14 @@ def test_the_costs_are_the_published_benchmarks() -> None:
     sgd, bf16 = value["matrix_over_forward_sgd"], value["matrix_over_forward_sgd_bf16"]
     assert f"with two SGD losses of five epochs {sgd} ({bf16});" in text
     assert f"Logging takes {value['mlflow_logging_s_per_cell']} s a cell" in text
+
+
+def test_the_citation_is_of_this_version() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert (cited["title"], cited["version"], cited["license"]) == (
+        project["name"],
+        project["version"],
+        project["license"],
+    )
+    assert f"> {project['name']} {project['version']} (" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ results JSON.
 from __future__ import annotations
 
 from harness.predictions.check import Checked, check_maps
-from harness.predictions.find import Found, find_maps
+from harness.predictions.find import Found, find_maps, id_name
 from harness.predictions.readout import StoredReadout
 from harness.predictions.stored import StoredMap
 from harness.predictions.write import EIGHT_BIT, ENCODERS, FORMATS, TOGETHER, MapWriter, writer_for
@@ -24,5 +24,6 @@ __all__ = [
     "StoredReadout",
     "check_maps",
     "find_maps",
+    "id_name",
     "writer_for",
 ]

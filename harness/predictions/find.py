@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,8 +36,8 @@ class Found:
 def find_maps(predictions: Path, dataset: Dataset) -> Found:
     """Match a folder, an archive or a SALICON results .json with the images; raises DataError for an ambiguous name.
 
-    A file named by its id counts only if no other stimulus has that stem. Names are compared in Unicode's composed
-    form, because some file systems decompose them, and escaped where they are no text.
+    A file named by its id counts only if no stimulus has that stem; else the id is written `id-114`. Names are compared
+    in Unicode's composed form, because some file systems decompose them, and escaped where they are no text.
     """
     if predictions.suffix.lower() == ".json" and predictions.is_file():
         by_id = read_results(predictions)
@@ -45,14 +45,23 @@ def find_maps(predictions: Path, dataset: Dataset) -> Found:
         return _found(maps, dataset, len(by_id))
     named = _names(_stored(predictions))
     stems = [_normal(file.stem) for file in dataset.files]
-    unique = {stem for stem, n in Counter(stems).items() if n == 1}
+    taken = Counter(stems)
+    unique = {stem for stem, n in taken.items() if n == 1}
     maps = {}
     for id_, stem in zip(map(int, dataset.ids), stems, strict=True):
         of_stem = named.get(stem, []) if stem in unique else []
-        of_id = named.get(str(id_), []) if str(id_) not in stems else []
+        of_id = named.get(id_name(id_, taken), [])
         if candidates := of_stem or of_id:
             maps[id_] = _only(candidates, id_)
     return _found(maps, dataset, len({stored.where for group in named.values() for stored in group}))
+
+
+def id_name(image_id: int, stems: Container[str]) -> str:
+    """What a map is called by its image's id, if it is not called by its image's stem: like no image's."""
+    name = str(image_id)
+    while name in stems:
+        name = f"id-{name}"
+    return name
 
 
 def _found(maps: Mapping[int, StoredMap], dataset: Dataset, total: int) -> Found:

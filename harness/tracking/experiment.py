@@ -16,10 +16,10 @@ DESCRIPTION = f"""{OPENING}; a run is one cell of a matrix.
 `salprobe ui` prints a link for every matrix: its runs, sorted, with charts.
 
 **Tags.** `matrix` (one recipe on one dataset; all of a cell's are in `matrices`), `recipe`, `dataset`, `backbone`,
-`weights`, `layers`, `probe`, `kind` (`cell` or `layer-curve`), `cell_key` (a hash of all that can change its numbers),
-`compare` (the metric that ranks), `synthetic`, `status`, `git_commit`; `warnings` in words, and to search by
-`flag.edge` (a parameter at the edge of its grid), `flag.unconverged`, `flag.unscored` (images without a score), each
-`true`, and `overlap` (held-out images that are training images, too).
+`weights`, `layers`, `probe`, `kind` (`cell` or `layer-curve`), `cell_key` (a hash of all that can change its
+numbers), `compare` (the metric that ranks; `better`: higher or lower), `synthetic`, `status`, `git_commit`;
+`warnings` in words, and to search by `flag.edge` (a parameter at the edge of its grid), `flag.unconverged`,
+`flag.unscored` (images without a score), each `true`, and `overlap` (held-out images that are training images, too).
 
 **Metrics.** Means over the held-out images (`cc`, `auc`, `nss`, `ig`, `sim`, `kld`, ...) with the 95 % bootstrap
 interval in `..._ci_low` and `..._ci_high`; `share_...`: share of the range from the centre bias to other observers;

@@ -62,7 +62,8 @@ def _matrix(experiment: Experiment, matrix: str, runs: list[Run]) -> StoredMatri
     own = [run for run in runs if run.data.tags.get("matrix") == matrix] or runs
     about = own[0].data.tags
     ranked_by = about.get("compare", "cc")
-    higher = higher_is_better(ranked_by)
+    lower = [ranked_by] if about.get("better") == "lower" else []
+    higher = higher_is_better(ranked_by, lower)
     view = MatrixView(
         matrix,
         about.get("recipe", matrix),

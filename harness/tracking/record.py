@@ -63,6 +63,7 @@ def shared_tags(run: RunRecord) -> dict[str, str | None]:
         "matrix": run.matrix_id,
         "data": data_id(run),
         "compare": run.recipe.compare,
+        "better": "higher" if run.higher_is_better(run.recipe.compare) else "lower",
         "overlap": str(run.dataset.get("overlap", {}).get("images") or ""),
         "synthetic": str(bool(run.dataset.get("synthetic"))).lower(),
         "salprobe.version": _version(),

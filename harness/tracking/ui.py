@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,10 +40,21 @@ def start_ui(out: Path, port: int, console: Console, host: str = LOOPBACK) -> in
         console.print(OPEN.format(host=host), style="yellow", highlight=False, soft_wrap=True)
     show_links(uri, base, console)
     console.print(f"MLflow UI on {base} (stop it with Ctrl-C)", highlight=False, soft_wrap=True)
+    return _serve(command)
+
+
+def _serve(command: list[str]) -> int:
+    """Until the server ends, with its exit code, or this process is told to: then all processes of the server are."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    server = subprocess.Popen(command, env=ui_environment(), start_new_session=True)
     try:
-        return subprocess.call(command, env=ui_environment())
+        return server.wait()
     except KeyboardInterrupt:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
         return 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def is_loopback(host: str) -> bool:

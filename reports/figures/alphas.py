@@ -79,8 +79,9 @@ def _panel(study: Study, axis: Axes, group: Group, rows: Sequence[Row], looks: L
 
 
 def _at_edge(study: Study, row: Row) -> bool:
-    path = _path(study.info(row))
-    return path is not None and path[2] in (min(path[0]), max(path[0]))
+    info = study.info(row)
+    ends = (min(tried := curve(info, "alphas")), max(tried)) if _path(info) else ()
+    return info.get("alpha") in ends
 
 
 def _alt(study: Study, rows: Sequence[Row]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports._board import SHARED, backbone
+from reports._board import SHARED, backbone, shared_passes
 from reports.figures._drawing import Drawn, canvas
 from reports.palette import LINES
 from reports.study import Row, Study
@@ -46,8 +46,9 @@ def time(study: Study) -> Drawn | None:
 
 
 def _bars(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """Seconds by bar and phase; every cell of a network carries the same shared seconds."""
+    """Seconds by bar and phase; cells that were computed together carry the same shared seconds."""
     bars: dict[str, dict[str, float]] = {}
+    passes = shared_passes(rows)
     for row in rows:
         network = backbone(row) or WITHOUT
         shared = bars.setdefault(f"{network}, shared passes", {})
@@ -58,7 +59,7 @@ def _bars(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
                 continue
             phase = column.removeprefix("time_").removesuffix("_s").replace("_", " ")
             if column.startswith(SHARED):
-                shared[phase] = seconds
+                shared[phase] = passes[backbone(row)][column]
             else:
                 own[phase] = own.get(phase, 0.0) + seconds
     return bars

@@ -102,3 +102,17 @@ def test_the_same_few_images_are_spread_over_all(images: int, n: int) -> None:
     ids = [image_id for image_id, _ in evenly(range(images), n)]
     assert len(set(ids)) == len(ids) == min(n, images)
     assert ids == sorted(ids)
+
+
+def test_pictures_of_other_images_or_other_gaze_are_drawn_again(demo, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Under the same names and of the same sizes, with as many points."""
+    from dataclasses import replace
+
+    first = GrowingAlbum(tmp_path, demo)
+    for image_id in map(int, demo.ids):
+        first.stimulus(image_id)
+    first.close()
+    assert set(GrowingAlbum(tmp_path, demo)._made) == set(map(int, demo.ids))
+    blurred = replace(demo, image_sha256=("another", *demo.image_sha256[1:]))
+    assert set(GrowingAlbum(tmp_path, blurred)._made) == set(map(int, demo.ids[1:]))
+    assert not GrowingAlbum(tmp_path, replace(demo, row=demo.row[::-1].copy()))._made

@@ -173,6 +173,10 @@ def test_without_a_test_dataset_keys_are_what_they_were(recipe: dict[str, Any]) 
     assert found[0] == found[1]
     assert set(found[2]) - set(found[0]) == {"test_dataset"}
     assert matrix_id(usual, train, test) == matrix_id(same, train, test)
+    here, there = (
+        parse_recipe({**alone, "dataset": {"reader": "salicon", "root": root}}) for root in ("here", "/there")
+    )
+    assert matrix_id(here, train, test) == matrix_id(there, train, test)
     assert "trained_on" not in about(train, test)
 
 

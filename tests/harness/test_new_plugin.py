@@ -57,6 +57,9 @@ def test_every_kind_is_green_at_once(environment: Path, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_made(tmp_path: Path) -> None:
+    for name in ("np", "torch", "float", "metric"):
+        with pytest.raises(PluginError, match="something else"):
+            write_package("metric", name, tmp_path)
     with pytest.raises(UnknownNameError, match="probe, backbone, dataset, metric"):
         write_package("gadget", "x", tmp_path)
     with pytest.raises(PluginError, match="ridge already, from salience-probe"):
@@ -65,7 +68,7 @@ def test_what_cannot_be_made(tmp_path: Path) -> None:
         with pytest.raises(PluginError, match="no name for a probe"):
             write_package("probe", name, tmp_path)
     write_package("probe", "once", tmp_path)
-    with pytest.raises(PluginError, match="cannot be made"):
+    with pytest.raises(PluginError, match="is there already"):
         write_package("probe", "once", tmp_path)
 
 

@@ -155,7 +155,7 @@ def test_what_a_fit_may_return() -> None:
         ((np.ones(3), np.ones(2)), "2 biases"),
         (np.array([1, np.nan, 1]), "not finite"),
         ("weights", "fit returned str"),
-        (None, "fit returned"),
+        (None, "is its return missing"),
     ):
         with pytest.raises(PluginError, match=words):
             as_weights(bad, 3)
@@ -193,8 +193,27 @@ def test_parameters_of_a_function_are_swept() -> None:
 
     entry = {"name": "swept", "power": [1, 2], "names": ["a", "b"]}
     plan = make_plan(parse_recipe({**TINY, "probes": [entry], "layers": ["layer1"]}))
-    assert [cell.probe_label for cell in plan.cells] == ["swept[power=1]", "swept[power=2]"]
     assert plan.cells[0].probe.names == ("a", "b")  # type: ignore[attr-defined]
+    told = "names=('a', 'b')"
+    assert [cell.probe_label for cell in plan.cells] == [f"swept[power=1,{told}]", f"swept[power=2,{told}]"]
+
+
+def test_what_is_not_as_by_default_is_told_in_every_recipe() -> None:
+    """So that two runs that differ in one value do not have the same name in a report or a store."""
+
+    @probe("shrunk")
+    def shrunk(features, density, *, power: int = 1):  # type: ignore[no-untyped-def]
+        """power: nothing."""
+        return np.zeros(features.shape[1])
+
+    def labels(*entries: object) -> list[str]:
+        recipe = parse_recipe({**TINY, "probes": list(entries), "layers": ["layer1"]})
+        return [cell.probe_label for cell in make_plan(recipe).cells]
+
+    assert labels("shrunk") == ["shrunk"]
+    assert labels({"name": "shrunk", "power": 3}) == ["shrunk[power=3]"]
+    assert labels("shrunk", {"name": "shrunk", "power": 3}) == ["shrunk[power=1]", "shrunk[power=3]"]
+    assert labels({"name": "ridge", "alphas": [0.1]}) == ["ridge"]  # has a label of its own
 
 
 def test_plain_probes_and_bare_callables_in_a_run(tmp_path: Path) -> None:

@@ -170,7 +170,9 @@ def test_a_readout_is_found_wherever_it_is(finished: Path, tmp_path: Path) -> No
     assert lowest is not None
     assert lowest["kld"] == min(row["kld"] for row in networks)
     assert best([{**row, "cc": np.nan} for row in rows], "cc") is None
-    assert best([{**rows[0], "backbone": "resnet50", "mine": 0.5}], "mine") is not None  # a plugin's, not loaded here
+    mine = [{**rows[0], "backbone": "resnet50", "mine": score} for score in (0.5, 0.2)]  # a plugin's, not loaded here
+    assert best(mine, "mine") == mine[0]
+    assert best(mine, "mine", ["mine"]) == mine[1]  # as the run said
     folder = cell_folder(finished, chosen["cell_key"])
 
     def find(place: Path, cell: str | None = None) -> Path:

@@ -17,6 +17,7 @@ from torch.nn.functional import interpolate
 
 from harness.data.dataset import Dataset
 from harness.errors import DataError, ResultsError
+from harness.export import map_names
 from harness.predictions import EIGHT_BIT, FORMATS, TOGETHER, StoredReadout, check_maps, find_maps, writer_for
 from harness.predictions.stored import FileMap
 from harness.predictions.write import to_grey
@@ -127,6 +128,15 @@ def test_ids_and_stems_are_never_mixed_up(tmp_path: Path) -> None:
 def test_stimuli_that_share_a_stem_need_ids(tmp_path: Path) -> None:
     save(tmp_path, "a.npy", "2.npy")
     assert where(tmp_path, dataset({1: "x/a.jpg", 2: "y/a.jpg"})) == {2: "2.npy"}
+
+
+def test_every_image_has_a_name_of_its_own_and_is_found_by_it(tmp_path: Path) -> None:
+    """CAT2000's categories share their stems, which are numbers; so are the ids."""
+    images = dataset({1: "x/114.jpg", 114: "x/2.jpg", 2: "y/2.jpg", 3: "y/id-2.jpg", 5: "y/7.jpg", 7: "y/5.jpg"})
+    names = map_names(images)
+    assert names == {1: "114", 114: "id-114", 2: "id-id-2", 3: "id-2", 5: "7", 7: "5"}
+    save(tmp_path, *(f"{name}.npy" for name in names.values()))
+    assert where(tmp_path, images) == {id_: f"{name}.npy" for id_, name in names.items()}
 
 
 def test_two_maps_of_one_image_are_refused(tmp_path: Path) -> None:

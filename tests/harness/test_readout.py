@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from harness.density import enlarge
+from harness.density import blur_operator, enlarge
 from harness.errors import ResultsError
 from harness.grid import resize
 from harness.links import POWER, linked, powered
@@ -68,6 +68,8 @@ def test_enlarging_is_linear_and_keeps_constants(sigma: float, factor: float, se
     torch.testing.assert_close(
         enlarge(torch.full_like(one, factor), sigma, size), torch.full((1, *size), factor).double()
     )
+    rows, columns = (blur_operator(n, sigma * n / short) for n, short in zip(size, one.shape[1:], strict=True))
+    torch.testing.assert_close(enlarge(one, sigma, size), rows @ resize(one, size) @ columns.T)
 
 
 def test_a_readout_of_before_there_was_a_blur_has_none() -> None:

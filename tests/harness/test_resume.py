@@ -222,7 +222,7 @@ def test_later_passes_go_on_from_the_features_of_the_first(
     first = passes.copy()
     passes.clear()
     stopped, said = go(tmp_path / "stopped", plugin)
-    assert "pass 3 goes on after 0 of 10 images" in said
+    assert "training goes on after 2 whole passes" in said
     assert passes[: len(first)] == first
     assert sum(images for *_, images in passes) == 10 + 5
     whole, _ = go(tmp_path / "whole", plugin)

@@ -123,7 +123,7 @@ def test_a_report_finds_what_a_run_leaves(export: Export, tmp_path: Path) -> Non
     maps = SmallMaps.load(found.folder / "maps.npz")
     assert len(album.ids) == len(maps) == 5
     assert album.stimulus(album.ids[0]).image.shape == (96, 128, 3)
-    with pytest.raises(ResultsError, match="no readable readout"):
+    with pytest.raises(ResultsError, match="no readout of .* is saved"):
         export_cell(folder, result.key, "npy", tmp_path / "again", Silent())
 
 
@@ -212,6 +212,30 @@ def test_information_gain_needs_densities(export: Export, tmp_path: Path) -> Non
         np.save(file, np.load(file) * 1000)  # a density up to scale
     again, _ = score(maps, tmp_path / "c", plan, density=True)
     assert again.metrics["ig"] == pytest.approx(declared.metrics["ig"], abs=1e-5)
+
+
+def test_scoring_that_broke_off_while_it_wrote_can_be_repeated(
+    export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maps = export("layer1 ridge", "npy")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("harness.results.ResultsFolder.close_cell", full)
+        with pytest.raises(OSError, match="No space left"):
+            score(maps, tmp_path)
+    result, folder = score(maps, tmp_path)
+    assert result.status == "finished"
+    assert json.loads((folder / "score.json").read_text())["maps"] == str(maps)
+
+
+def test_what_cannot_be_scored_is_said_before_anything_is_read(tmp_path: Path) -> None:
+    plan = make_plan(parse_recipe({**TINY, "metrics": ["ig"]}))
+    with pytest.raises(RecipeError, match="ig needs densities: say --density"):
+        Scoring(tmp_path / "nowhere", plan, "x").run(tmp_path, Silent())
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_is_not_overwritten(finished: Path, export: Export) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import signal
+import subprocess
+import sys
 import zlib
 from io import StringIO
 from pathlib import Path
@@ -158,9 +161,29 @@ def test_a_host_that_others_reach_is_warned_of(
     run = record(mlflow_store)
     track(run, finished(run))
     started: list[list[str]] = []
-    monkeypatch.setattr("harness.tracking.ui.subprocess.call", lambda command, env: started.append(command) or 0)
+    monkeypatch.setattr("harness.tracking.ui._serve", lambda command: started.append(command) or 0)
     said = StringIO()
     assert start_ui(mlflow_store, 5000, Console(file=said, width=400), host) == 0
     assert (OPEN.format(host=host) in said.getvalue()) is not private
     assert f"http://{link}:5000" in said.getvalue()
     assert started[0][started[0].index("--host") + 1] == host
+
+
+CHILD = "print(1, flush=True); import time; time.sleep(99)"
+FAMILY = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {CHILD!r}])"
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_who_stops_the_command_stops_the_server_and_what_it_started(how: signal.Signals) -> None:
+    code = f"""
+import signal, sys
+from harness.tracking.ui import _serve
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have what runs in the background ignore it
+sys.exit(_serve([sys.executable, '-c', {FAMILY!r}]))
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"1\n"
+    process.send_signal(how)
+    assert process.wait(30) == 0
+    assert process.stdout.read() == b""  # at its end: the last who could have written to it is gone

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +14,12 @@ import pytest
 from harness.paired import paired_difference
 from harness.results import read_cells, read_pairs
 from harness.statistics import holm, seed_from
+from reports._board import shared_passes
 from reports._pairs import difference
 from reports.comparisons import both, compare
 from reports.figures import KINDS, Drawn, draw, inline, style
 from reports.figures._drawing import key, legend_below, panels, wrapped
+from reports.figures.alphas import _at_edge
 from reports.study import Study, read_studies
 from tests.reports.html import Page
 
@@ -110,6 +114,23 @@ def test_shared_passes_are_counted_once(study: Study) -> None:
     assert figure is not None
     assert "resnet50/caffe, shared passes: train forward 13.0 s, test forward 5.5 s" in figure.alt
     assert "resnet50/caffe, own (6 cells): fit 2.4 s, score 18.0 s" in figure.alt
+
+
+def test_passes_of_several_runs_into_one_folder_add_up() -> None:
+    """Cells that were computed together carry the same seconds; a layer that was added later has its own run's."""
+
+    def row(layers: str, forward: float) -> dict[str, Any]:
+        return {"backbone": "resnet50", "weights": "caffe", "layers": layers, "time_train_forward_s": forward}
+
+    rows = [row("layer1", 14.0), row("layer4", 2.5), row("layer2", 14.0)]
+    assert shared_passes(rows) == {"resnet50/caffe": {"time_train_forward_s": 16.5}}
+
+
+@pytest.mark.parametrize(("chosen", "edge"), [(0.1, False), (0, True), (1, True)])
+def test_the_edge_is_that_of_all_that_was_tried(chosen: float, edge: bool) -> None:
+    """As the run's own flag has it, though a penalty of 0 has no place on the axis."""
+    info = {"alphas": [0, 0.1, 1], "cv_error": [0.3, 0.2, 0.25], "alpha": chosen}
+    assert _at_edge(SimpleNamespace(info=lambda _: info), {}) is edge  # type: ignore[arg-type]
 
 
 def test_without_something_to_show_there_is_no_figure(osie: Path) -> None:
