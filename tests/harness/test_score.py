@@ -123,7 +123,7 @@ def test_a_report_finds_what_a_run_leaves(export: Export, tmp_path: Path) -> Non
     maps = SmallMaps.load(found.folder / "maps.npz")
     assert len(album.ids) == len(maps) == 5
     assert album.stimulus(album.ids[0]).image.shape == (96, 128, 3)
-    with pytest.raises(ResultsError, match="no readout of .* is saved"):
+    with pytest.raises(ResultsError, match=r"no readout of .* is saved"):
         export_cell(folder, result.key, "npy", tmp_path / "again", Silent())
 
 
