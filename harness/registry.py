@@ -104,7 +104,7 @@ def _unloaded_doc(point: EntryPoint) -> str | None:
     try:
         spec = importlib.util.find_spec(point.module)
         tree = ast.parse(Path(spec.origin).read_bytes() if spec is not None and spec.origin is not None else b"")
-    except (ImportError, OSError, SyntaxError, ValueError):
+    except Exception:  # whatever the package around it may throw: its name is listed all the same
         return None
     kinds = (ast.ClassDef, ast.FunctionDef)
     found = (node for node in tree.body if isinstance(node, kinds) and node.name == point.attr)
