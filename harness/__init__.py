@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from harness.metrics import Density, FixationCounts, Metric
     from harness.module_backbone import IMAGENET, ModuleBackbone
     from harness.plain import PlainProbe
-    from harness.readout import LinearReadout, MapReadout, Readout, load_readout, save_readout
+    from harness.readout import LinearReadout, MapReadout, Readout
+    from harness.readout_files import load_readout, save_readout
     from harness.results import read_cells
     from harness.stream import Stream, StreamSettings
     from harness.types import Batch, LayerSpec, Points
@@ -35,7 +36,8 @@ _HOMES = {
     "harness.metrics": ("Density", "FixationCounts", "Metric"),
     "harness.module_backbone": ("IMAGENET", "ModuleBackbone"),
     "harness.plain": ("PlainProbe",),
-    "harness.readout": ("LinearReadout", "MapReadout", "Readout", "load_readout", "save_readout"),
+    "harness.readout": ("LinearReadout", "MapReadout", "Readout"),
+    "harness.readout_files": ("load_readout", "save_readout"),
     "harness.results": ("read_cells",),
     "harness.stream": ("Stream", "StreamSettings"),
     "harness.types": ("Batch", "LayerSpec", "Points"),

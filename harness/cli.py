@@ -6,7 +6,6 @@ import io
 import logging
 import os
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +28,8 @@ app.add_typer(data_app)
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from importlib import metadata
+
         typer.echo(f"salprobe {metadata.version('salience-probe')}")
         raise typer.Exit
 

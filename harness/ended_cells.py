@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import ResultsError
 from harness.files import make_folder, replace
 from harness.per_image import PerImage
-from harness.readout import read_info
+from harness.readout_files import read_info
 from harness.results import CELL, PER_IMAGE, RESULT, CellResult, cell_folder, read_cells
 from harness.snapshots import STATE
 

@@ -21,7 +21,8 @@ from harness.module_backbone import untrained
 from harness.plan import make_plan
 from harness.predictions import FORMATS, id_name, writer_for
 from harness.predictor import saved_readout
-from harness.readout import READOUT, Readout
+from harness.readout import Readout
+from harness.readout_files import READOUT
 from harness.recipe import load_recipe
 from harness.results import FOLDS, RECIPE, RUN, cell_folder, read_cells
 from harness.shown import shown

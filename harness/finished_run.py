@@ -13,7 +13,7 @@ from harness.cells import Cell
 from harness.errors import ResultsError
 from harness.per_image import PerImage
 from harness.ranking import LOWER
-from harness.readout import read_info
+from harness.readout_files import read_info
 from harness.recipe import load_recipe
 from harness.results import (
     CELL,

@@ -46,15 +46,19 @@ def show(kind: str, names: Sequence[str], verbose: bool, plugins: Sequence[Path]
         _lines(console, registry_of(kind) if plugins else Registry(kind.removesuffix("s"), GROUPS[kind]))
         return
     registry = registry_of(kind)
-    for name in names:
-        if name not in registry.names():
-            raise UnknownNameError(registry.unknown(name, registry.names()))
+    _check(names, registry.names(), registry)
     describe = _metric if kind == "metrics" else _parameters
     for name in names or registry.names():
         try:
             describe(console, name, registry.get(name))
         except PluginError as error:
             console.print(f"[bold red]{name}[/bold red]: {error}", highlight=False)
+
+
+def _check(names: Sequence[str], known: list[str], registry: Registry[Any]) -> None:
+    for name in names:
+        if name not in known:
+            raise UnknownNameError(registry.unknown(name, known))
 
 
 def registry_of(kind: str) -> Registry[Any]:
@@ -87,9 +91,7 @@ def _recipes(console: Console, names: Sequence[str]) -> None:
     from harness.recipe import RECIPES, recipe_names
 
     found = recipe_names()
-    for name in names:
-        if name not in found:
-            raise UnknownNameError(RECIPES.unknown(name, list(found)))
+    _check(names, list(found), RECIPES)
     for name, text in found.items():
         if names and name not in names:
             continue

@@ -15,7 +15,7 @@ from harness.evaluation import Scores, evaluate
 from harness.left_out import lost_words
 from harness.machine import stream_settings
 from harness.memory import estimate
-from harness.readout import save_readout
+from harness.readout_files import save_readout
 from harness.results import CellResult
 from harness.scoring_state import READOUTS, SCORES, ScoringState, keep_students, kept_students
 from harness.stream import Stream

@@ -21,7 +21,8 @@ from harness.errors import ResultsError, SalprobeError, UnknownNameError, Weight
 from harness.evaluation import stimulus_maps
 from harness.extraction import Extractor, no_room
 from harness.identity import SCORING_VERSION
-from harness.readout import READOUT, TENSORS, Readout, load_readout
+from harness.readout import Readout
+from harness.readout_files import READOUT, TENSORS, load_readout
 from harness.results import CELL
 from harness.stream import StreamSettings
 from harness.types import Batch, LayerSpec, Points, Size

@@ -1,19 +1,15 @@
-"""What a probe returns: features -> saliency map; saved as safetensors + JSON, loaded without running code."""
+"""What a probe returns: features -> saliency map, made of tensors and settings."""
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from harness.density import blur, enlarge, known_blur
-from harness.errors import ResultsError
-from harness.files import make_folder, replace
 from harness.grid import resize
 from harness.links import known_link, linked
 from harness.position import TERMS, WINDOW, terms, windowed
@@ -23,8 +19,6 @@ from harness.types import Batch
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-FORMAT = 1
-READOUT, TENSORS = "readout.json", "readout.safetensors"
 _KINDS: dict[str, type[Readout]] = {}
 
 
@@ -250,49 +244,9 @@ def smooth(maps: Float[Tensor, "b h w"], sigma: float) -> Float[Tensor, "b h w"]
     return blur(maps, sigma) if sigma > 0 else maps
 
 
-def save_readout(readout: Readout, folder: Path) -> None:
-    """Write `readout.safetensors` and `readout.json` into `folder`; nothing for one that cannot be saved."""
-    if not readout.saved:
-        return
-    from safetensors.torch import save
-
-    tensors, settings = readout.state()
-    make_folder(folder)
-    replace(folder / TENSORS, save({n: t.detach().cpu().contiguous() for n, t in tensors.items()}))
-    document = {"format": FORMAT, "kind": readout.kind, "settings": settings, "info": readout.info}
-    replace(folder / READOUT, json.dumps(document, indent=1).encode())
-
-
-def read_info(folder: Path) -> dict[str, Any]:
-    """How a saved readout came about; empty where there is none."""
-    try:
-        return dict(json.loads((folder / READOUT).read_text(encoding="utf-8"))["info"])
-    except (OSError, ValueError, LookupError):
-        return {}
-
-
-def load_readout(folder: Path) -> Readout:
-    """Read what `save_readout` wrote; raises ResultsError for a missing, newer or unknown readout."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        document = json.loads((folder / READOUT).read_text(encoding="utf-8"))
-        tensors = load_file(folder / TENSORS)
-    except (OSError, ValueError, RecursionError, SafetensorError) as error:
-        raise ResultsError(f"no readable readout in {folder}: {error}") from error
-    if not isinstance(document, dict):
-        raise ResultsError(f"{folder / READOUT} is not what a run writes")
-    known = ", ".join(sorted(_KINDS))
-    if document.get("format") != FORMAT or str(document.get("kind")) not in _KINDS:
-        raise ResultsError(
-            f"{folder / READOUT}: format {document.get('format')}, kind {document.get('kind')!r}; this version "
-            f"reads format {FORMAT} and kinds {known} (load the plugin that defines another kind first)"
-        )
-    try:
-        return rebuilt(document["kind"], tensors, document["settings"], dict(document["info"]))
-    except Exception as error:  # whatever the kind makes of settings that no run wrote
-        raise ResultsError(f"{folder}: its readout is not what a run writes: {error!r}") from error
+def kinds() -> list[str]:
+    """The kinds of readouts that are loaded, sorted."""
+    return sorted(_KINDS)
 
 
 def rebuilt(kind: str, tensors: Mapping[str, Tensor], settings: Mapping[str, Any], info: dict[str, Any]) -> Readout:

@@ -18,7 +18,7 @@ from harness.errors import ResultsError
 from harness.files import make_folder, replace, replacing, writing
 from harness.flags import all_flags
 from harness.per_image import PerImage
-from harness.ranking import LOWER, higher_is_better
+from harness.ranking import LOWER
 from harness.recipe import Recipe
 from harness.shown import shown_lines
 
@@ -133,10 +133,6 @@ class RunRecord:
     lower_is_better: tuple[str, ...] = ()
     """Of its metrics, as they were known where the run was made."""
 
-    def higher_is_better(self, metric: str) -> bool:
-        """Whether it is, as far as it is known here or was where the run was made."""
-        return higher_is_better(metric, self.lower_is_better)
-
 
 class Observer(Protocol):
     """Is told of results as they come; must never stop the run."""
@@ -183,7 +179,7 @@ class ResultsFolder:
 
     def close_cell(self, result: CellResult) -> None:
         """Write the scores and, once all else is there, RESULT: from now on the cell has ended."""
-        from harness.readout import READOUT
+        from harness.readout_files import READOUT
 
         assert result.folder is not None
         if len(result.per_image):

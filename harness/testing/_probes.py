@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from harness._probe import PROBES, Probe
-from harness.readout import load_readout, save_readout
+from harness.readout_files import load_readout, save_readout
 from harness.snapshots import Snapshots
 from harness.testing._checks import (
     TOLERANCE,

@@ -14,6 +14,7 @@ from harness.curves import curve
 from harness.flags import all_flags, unscored_words
 from harness.left_out import left_out_words
 from harness.overlap import overlap_words
+from harness.ranking import higher_is_better
 from harness.results import interval_columns, share_columns
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def shared_tags(run: RunRecord) -> dict[str, str | None]:
         "matrix": run.matrix_id,
         "data": data_id(run),
         "compare": run.recipe.compare,
-        "better": "higher" if run.higher_is_better(run.recipe.compare) else "lower",
+        "better": "higher" if higher_is_better(run.recipe.compare, run.lower_is_better) else "lower",
         "overlap": str(run.dataset.get("overlap", {}).get("images") or ""),
         "synthetic": str(bool(run.dataset.get("synthetic"))).lower(),
         "salprobe.version": _version(),

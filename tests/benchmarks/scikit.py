@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from harness.machine import stream_settings
 from harness.normal_equations import FLOOR
 from harness.plan import Plan
-from harness.readout import LinearReadout, load_readout
+from harness.readout import LinearReadout
+from harness.readout_files import load_readout
 from harness.results import read_cells
 from harness.stream import Stream
 from tests.benchmarks.forward import CPU, load

@@ -36,7 +36,8 @@ sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 """The packages are not found, as if they were not installed: who asks whether they are there is told that too."""
 CORE = """
     harness.stream harness.training harness.moments harness.heads harness.evaluation harness.calibration
-    harness.readout harness.feature_cache harness.machine probes.ridge probes.sgd probes.centre probes.uniform
+    harness.readout harness.readout_files harness.feature_cache harness.machine probes.ridge probes.sgd probes.centre
+    probes.uniform
     backbones.resnet50
 """
 SMALL = """

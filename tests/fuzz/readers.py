@@ -26,7 +26,7 @@ from harness.plan import make_plan
 from harness.predictions.decode import decode_map
 from harness.predictions.salicon_json import read_results
 from harness.predictions.stored import FileMap, archived_maps
-from harness.readout import load_readout
+from harness.readout_files import load_readout
 from harness.recipe import load_recipe
 from harness.small_maps import SmallMaps
 from tests.fuzz import seeds

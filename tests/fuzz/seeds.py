@@ -16,7 +16,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from harness.predictions.salicon_json import result_entry
-from harness.readout import LinearReadout, save_readout
+from harness.readout import LinearReadout
+from harness.readout_files import save_readout
 from harness.small_maps import SmallMaps
 from tests.harness.data.eye_trackers import cells, save_fixations, structs
 from tests.harness.data.roots import two_images

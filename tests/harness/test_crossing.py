@@ -23,7 +23,7 @@ from harness.overlap import refuse_overlap
 from harness.plan import make_plan, readers
 from harness.predictor import Predictor
 from harness.progress import Silent
-from harness.readout import load_readout
+from harness.readout_files import load_readout
 from harness.recipe import load_recipe, parse_recipe
 from harness.results import read_cells, read_per_image
 from harness.run import about, matrix_id, run

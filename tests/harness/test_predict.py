@@ -22,7 +22,7 @@ from harness.predict_command import best_linear
 from harness.predictions.write import to_grey
 from harness.predictor import Predictor, is_cell
 from harness.progress import Silent
-from harness.readout import READOUT
+from harness.readout_files import READOUT
 from harness.recipe import parse_recipe
 from harness.results import cell_folder, read_cells
 from harness.run import run

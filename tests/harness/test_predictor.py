@@ -23,7 +23,8 @@ from harness.export import export_cell, label_of
 from harness.plan import make_plan
 from harness.predictor import FILES, Predictor, is_cell
 from harness.progress import Silent
-from harness.readout import MapReadout, load_readout
+from harness.readout import MapReadout
+from harness.readout_files import load_readout
 from harness.recipe import parse_recipe
 from harness.results import cell_folder, read_cells
 from harness.run import run

@@ -17,12 +17,8 @@ from harness.errors import ResultsError
 from harness.grid import resize
 from harness.links import POWER, linked, powered
 from harness.position import POSITION, position_terms
-from harness.readout import (
-    LinearReadout,
-    MapReadout,
-    load_readout,
-    save_readout,
-)
+from harness.readout import LinearReadout, MapReadout
+from harness.readout_files import load_readout, save_readout
 from probes.observers import ObserversReadout
 from tests.harness.batches import GRID, LAYERS, random_batch
 

@@ -18,7 +18,8 @@ from harness.errors import DataError, WeightsError
 from harness.metrics import auc, cc
 from harness.plan import make_plan
 from harness.progress import Silent
-from harness.readout import LinearReadout, MapReadout, Readout, load_readout
+from harness.readout import LinearReadout, MapReadout, Readout
+from harness.readout_files import load_readout
 from harness.recipe import load_recipe, parse_recipe
 from harness.results import CellResult, RunRecord, read_cells, read_per_image
 from harness.run import Outcome, run

@@ -17,7 +17,7 @@ from harness.evaluation import Scores, evaluate
 from harness.metric_registry import METRICS
 from harness.metrics import auc, cc, nss
 from harness.progress import Silent
-from harness.readout import load_readout, save_readout
+from harness.readout_files import load_readout, save_readout
 from harness.stream import Stream, StreamSettings
 from harness.types import Points
 from probes.observers import Observers, ObserversReadout, SpearmanBrownReadout, split_half

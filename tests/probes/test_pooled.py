@@ -16,7 +16,7 @@ from harness.grid import resize
 from harness.identity import identity
 from harness.metrics import mse
 from harness.plan import make_plan
-from harness.readout import load_readout, save_readout
+from harness.readout_files import load_readout, save_readout
 from harness.recipe import load_recipe
 from probes.pooled import Pooled
 from tests.harness.batches import LAYERS, SIZE, random_batch

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from harness.normal_equations import NormalEquations, ridge_path
-from harness.readout import LinearReadout, SmoothedReadout, load_readout, save_readout
+from harness.readout import LinearReadout, SmoothedReadout
+from harness.readout_files import load_readout, save_readout
 from probes.smoothed import RASTER, Smoothed
 from tests.probes.plain import FOLDS, positions, stream, taught
 
