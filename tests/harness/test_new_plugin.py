@@ -46,7 +46,8 @@ def test_every_kind_is_green_at_once(environment: Path, tmp_path: Path) -> None:
     assert f"{len(folders)} passed" in done.stdout
     for kind in RECIPES:
         listed = run(environment, "-m", "harness", "list", f"{kind}s", cwd=tmp_path)
-        assert f"my-{kind}  salprobe-my-{kind}" in listed.stdout
+        (line,) = [line for line in listed.stdout.splitlines() if line.startswith(f"my-{kind} ")]
+        assert line.rstrip().endswith(f"(salprobe-my-{kind})")
     (tmp_path / "r.yaml").write_text(
         "name: r\ndataset: {reader: demo, train: 6, test: 3, height: 96, width: 128}\n"
         "backbones: [my-backbone]\nlayers: [all]\nprobes: [my-probe, ridge]\nmetrics: [cc, my-metric]\n"
