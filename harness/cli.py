@@ -174,6 +174,20 @@ def report_command(
     commands.write_report(folders, out, by)
 
 
+@app.command("compare")
+def compare_command(
+    folders: Annotated[list[Path], typer.Argument(help="One or two folders of runs, e.g. results/osie.")],
+    cells: Annotated[
+        list[str] | None,
+        typer.Option("--cell", "-c", help='A cell by key or label, or part of it: "layer3 ridge"; twice for one run.'),
+    ] = None,
+) -> None:
+    """Test one cell against another, image by image on every metric: two of a run, or one each of two runs."""
+    from harness import commands
+
+    commands.compare(folders, cells or [])
+
+
 @app.command("score")
 def score_command(
     predictions: Annotated[

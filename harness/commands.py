@@ -240,6 +240,11 @@ def write_report(folders: Sequence[Path], out: Path, by: str | None) -> None:
         Console().print(str(path), soft_wrap=True, highlight=False, markup=False)
 
 
+def compare(folders: Sequence[Path], cells: Sequence[str]) -> None:
+    """Print two cells' scores and the paired tests between them."""
+    REPORTS.get("comparison")(folders, cells)
+
+
 def _command() -> str:
     """How this program is called from here: by its name, or by its path in an environment that is not active."""
     beside = Path(sys.executable).with_name("salprobe")

@@ -128,7 +128,7 @@ def where_else(folder: Path) -> str:
 
 
 def select_cell(rows: Sequence[Row], wanted: str) -> Row:
-    """The one finished cell of that key (or its beginning), label, words of the label, or part of it.
+    """The one finished cell of that key (or its beginning), label, words of the label, its end, or part of it.
 
     Of two that differ in their weights only, the trained one rather than the untrained. Raises ResultsError listing the
     candidates where it is none or several.
@@ -152,7 +152,8 @@ def _matching(rows: Sequence[Row], wanted: str) -> list[Row]:
         lambda row: row["cell_key"] == wanted or label_of(row) == wanted,
         lambda row: len(wanted) >= _SHORTEST_PREFIX and row["cell_key"].startswith(wanted),
         lambda row: bool(words) and set(words) <= set(_words(label_of(row))),
-        lambda row: bool(words) and all(word in label_of(row) for word in words),
+        lambda row: bool(words) and label_of(row).endswith(wanted),
+        lambda row: bool(words) and all(_part(word, label_of(row)) for word in words),
     )
     return next((found for rule in rules if (found := [row for row in rows if rule(row)])), [])
 
@@ -162,6 +163,12 @@ def _trained(rows: list[Row]) -> list[Row]:
     if len({(row["backbone"], row["layers"], row["probe"]) for row in rows}) != 1:
         return rows
     return [row for row in rows if not untrained(row["weights"])] or rows
+
+
+def _part(word: str, label: str) -> bool:
+    """Whether a label has that word in it, and not with a number cut short: 1.5 is no part of 1.55."""
+    end = r"(?!\d)" if word[-1].isdigit() else ""
+    return re.search(re.escape(word) + end, label) is not None
 
 
 def _words(label: str) -> list[str]:

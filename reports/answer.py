@@ -65,12 +65,18 @@ def comparability(studies: Sequence[Study]) -> list[str]:
             for s, d in zip(studies, digests, strict=True)
         )
         found.append(f"The runs were scored on different test sets ({'; '.join(images)}).")
-    versions = {str(r.identity.get("scoring_version")) for s in studies for r in s.results.values() if r.identity}
-    if len(versions) > 1:
-        found.append(f"They were scored by different versions of the scoring code ({', '.join(sorted(versions))}).")
+    found += scored_differently(studies)
     if len({study.by for study in studies}) > 1:
         found.append("They are ranked by different metrics; --by chooses one.")
     return found
+
+
+def scored_differently(studies: Sequence[Study]) -> list[str]:
+    """Where runs were scored by more than one version of the scoring code."""
+    versions = {str(r.identity.get("scoring_version")) for s in studies for r in s.results.values() if r.identity}
+    if len(versions) < 2:
+        return []
+    return [f"They were scored by different versions of the scoring code ({', '.join(sorted(versions))})."]
 
 
 def head_to_head(studies: Sequence[Study]) -> Iterator[str]:

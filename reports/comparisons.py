@@ -39,12 +39,17 @@ def scores_of(study: Study, row: Row, metric: str) -> dict[int, float]:
 
 def both(study: Study, a: Row, b: Row, metric: str) -> tuple[list[float], list[float]]:
     """Two cells' scores of the images that both have, in the order of the images."""
-    return _matched(scores_of(study, a, metric), scores_of(study, b, metric))
+    return matched_scores(study, a, study, b, metric)
+
+
+def matched_scores(one: Study, a: Row, other: Study, b: Row, metric: str) -> tuple[list[float], list[float]]:
+    """The same of one run's cell and another's."""
+    return _matched(scores_of(one, a, metric), scores_of(other, b, metric))
 
 
 def between_runs(one: Study, a: Row, other: Study, b: Row, metric: str) -> PairedTest | None:
     """One run's cell minus another's, over the images that both scored; None below two."""
-    first, second = _matched(scores_of(one, a, metric), scores_of(other, b, metric))
+    first, second = matched_scores(one, a, other, b, metric)
     if len(first) < 2:
         return None
     seed = seed_from(f"{a['cell_key']}/{b['cell_key']}", "runs", metric)

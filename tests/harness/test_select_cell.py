@@ -20,6 +20,8 @@ ROWS: list[dict[Any, Any]] = [
         ("eeee6", "resnet50", "caffe", "layer1", "ridge", "finished"),
         ("ffff7", "resnet50", "random(seed=0)", "layer1", "ridge", "finished"),
         ("gggg8", "resnet50", "random(seed=0)", "layer1", "pls", "finished"),
+        ("hhhh9", "vgg16", "imagenet", "pool5", "ridge-softplus", "finished"),
+        ("iiii0", "vgg16", "imagenet", "pool5", "ridge-softplus-1.25", "finished"),
     )
 ]
 
@@ -37,6 +39,8 @@ ROWS: list[dict[Any, Any]] = [
         ("centre", "dddd5"),
         ("layer1 ridge", "eeee6"),
         ("random layer1 ridge", "ffff7"),
+        ("softplus", "hhhh9"),
+        ("softplus-1.25", "iiii0"),
     ],
 )
 def test_a_cell_by_key_or_label(wanted: str, key: str) -> None:
@@ -50,6 +54,7 @@ def test_a_cell_by_key_or_label(wanted: str, key: str) -> None:
         ("layer3", "2 cells match"),
         ("ridge", "4 cells match"),
         ("layer1", "3 cells match"),
+        ("softplus-1.2", "no cell matches"),
         ("nothing", r"no cell matches 'nothing'(.|\n)*dddd5  centre"),
         ("", "no cell matches"),
         ("sgd", "sgd-kl was failed: boom"),
