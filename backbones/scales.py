@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from backbones._layers import check_layers
 from backbones._registration import centres, moved
@@ -18,7 +17,7 @@ from backbones.resnet50 import OUTPUT_STRIDES
 from harness import Backbone, LoadedBackbone, Weights, added, backbone
 from harness._backbone import BACKBONES
 from harness.errors import RecipeError
-from harness.types import LayerSpec, Size
+from harness.types import LayerSpec
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -154,7 +153,7 @@ class LoadedScales(LoadedBackbone):
         found: dict[str, Tensor] = {}
         for scale in dict.fromkeys(name.rpartition(AT)[2] for name in layers):
             wanted = [name.rpartition(AT)[0] for name in layers if name.rpartition(AT)[2] == scale]
-            seen = self._seen(self.networks[scale], self._resized(images, float(scale)), wanted)
+            seen = self._seen(self.networks[scale], self.preprocessing.rescaled(images, float(scale)), wanted)
             found |= {f"{name}{AT}{scale}": features for name, features in seen.items()}
         return {name: found[name] for name in layers}
 
@@ -177,13 +176,6 @@ class LoadedScales(LoadedBackbone):
         """The network's own way."""
         for network in self.distinct:
             network.compile()
-
-    def _resized(self, images: Float[Tensor, "b 3 h w"], scale: float) -> Float[Tensor, "b 3 sh sw"]:
-        height, width = images.shape[-2:]
-        size: Size = self.preprocessing.input_size((max(1, round(height * scale)), max(1, round(width * scale))))
-        if size == (height, width):
-            return images
-        return interpolate(images, size, mode="bilinear", antialias=size[0] < height or size[1] < width)
 
 
 def at(layer: str, scale: float) -> str:

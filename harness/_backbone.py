@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from harness._plugin import Registering, default_of, registering, subclass_check
 from harness.errors import PluginError
@@ -42,6 +43,14 @@ class Preprocessing:
         """The nearest size this backbone can take."""
         m = self.multiple_of
         return (max(m, round(size[0] / m) * m), max(m, round(size[1] / m) * m))
+
+    def rescaled(self, images: Float[Tensor, "b 3 h w"], scale: float) -> Float[Tensor, "b 3 sh sw"]:
+        """Network input at about `scale` times its size (bilinear, antialiased), as far as the backbone can take it."""
+        height, width = images.shape[-2:]
+        size = self.input_size((max(1, round(height * scale)), max(1, round(width * scale))))
+        if size == (height, width):
+            return images
+        return interpolate(images, size, mode="bilinear", antialias=size[0] < height or size[1] < width)
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,8 @@ def export_cell(
     _check_data(folder, test)
     cell, backbone = _cell(plan, row)
     loaded = _load(backbone, row, device)
-    stream = Stream(test, stream_settings(plan.recipe, plan.test_reader, device), device, loaded, cell.layers)
+    settings = stream_settings(plan.recipe, plan.test_reader, device, held_out=True)
+    stream = Stream(test, settings, device, loaded, cell.layers)
     _write(readout.to(device), stream, format, out, progress)
     return Exported(label_of(row), row["cell_key"], len(test) - len(stream.skipped))
 

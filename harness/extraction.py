@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from harness.blame import blaming
 from harness.errors import DeviceMemoryError
 from harness.feature_cache import Precision as FeaturePrecision
 from harness.feature_cache import rounded
-from harness.grid import no_finer_than
+from harness.grid import no_finer_than, resize
 from harness.precision import autocast
 from harness.types import LayerSpec, Size
 
@@ -45,19 +45,34 @@ class Extractor:
     def features(self, pixels: UInt8[Tensor, "b 3 h w"], size: Size) -> dict[str, Float[Tensor, "b c h w"]]:
         """Of stimuli of `size`, given at the network input's size; area-averaged where finer than the fitting grid.
 
-        float32, channels last in memory. Raises PluginError for a network that fails.
+        The mean over the settings' scales of the input. float32, channels last in memory. Raises PluginError for a
+        network that fails.
         """
         x = self.backbone.preprocessing(pixels, torch.float32).contiguous(memory_format=torch.channels_last)
+        grid, scales = self.settings.grid_for(size), self.settings.scales
+        seen = [self._seen(self.backbone.preprocessing.rescaled(x, scale), grid) for scale in scales]
+        kept = rounded(mean_of(seen), self.rounding)
+        return {name: f.float().contiguous(memory_format=torch.channels_last) for name, f in kept.items()}
+
+    def _seen(self, x: Float[Tensor, "b 3 h w"], grid: Size) -> dict[str, Float[Tensor, "b c h w"]]:
         with autocast(self.settings.precision, self.device):
             native = self._forward(x)
-        grid = self.settings.grid_for(size)
-        averaged = {name: no_finer_than(f.float(), grid) for name, f in native.items()}
-        kept = rounded(averaged, self.rounding)
-        return {name: f.float().contiguous(memory_format=torch.channels_last) for name, f in kept.items()}
+        return {name: no_finer_than(f.float(), grid) for name, f in native.items()}
 
     def _forward(self, x: Float[Tensor, "b 3 h w"]) -> Mapping[str, Float[Tensor, "b c h w"]]:
         with blaming("the network"):
             return self.backbone.forward(x, [layer.name for layer in self.layers])
+
+
+def mean_of(seen: Sequence[Mapping[str, Float[Tensor, "b c h w"]]]) -> dict[str, Float[Tensor, "b c h w"]]:
+    """Each layer's mean over several sights of the same stimuli, at the positions of the finest of them."""
+    if len(seen) == 1:
+        return dict(seen[0])
+    found = {}
+    for name in seen[0]:
+        size = max(f[name].shape[-2] for f in seen), max(f[name].shape[-1] for f in seen)
+        found[name] = torch.stack([resize(f[name], size) for f in seen]).mean(0)
+    return found
 
 
 def prepare(backbone: LoadedBackbone, *, compile: bool = False) -> None:

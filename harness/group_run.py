@@ -14,6 +14,7 @@ from harness.errors import PluginError
 from harness.identity import cell_key, identity
 from harness.part_run import PartRun
 from harness.results import CellResult
+from harness.trained_before import trained_before
 from harness.unfinished import unfinished_parts
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from harness.progress import Progress
     from harness.results import ResultsFolder
     from harness.snapshots import Snapshots
+    from harness.trained_before import Trained
 
 
 @dataclass
@@ -51,7 +53,8 @@ class GroupRun:
     def run(self, seen: dict[str, str]) -> list[CellResult]:
         """All results of the group; `seen` maps the keys of earlier cells to their labels. May raise WeightsError.
 
-        What is finished in the results folder is reused, what an earlier run was in the middle of is gone on with.
+        What is finished in the results folder is reused, what an earlier run was in the middle of is gone on with, and
+        what one trained the same way is only scored anew.
         """
         ended = [self._result(cell, None, cell.unrun, cell.skip) for cell in self.group.cells if cell.skip]
         if not self.group.runnable:
@@ -113,6 +116,13 @@ class GroupRun:
             named = self.group.backbone.label if self.group.backbone is not None else "cells without a network"
             self.say(f"{named}: {len(found)} of {len(cells)} are finished and reused")
         return found
+
+    def trained_before(self, cells: dict[str, Cell], loaded: LoadedBackbone) -> dict[str, Trained] | None:
+        """Cells whose readouts are in the results folder; None in a process that does not write."""
+        if self.ended is None:
+            return None
+        resolved = {key: self._identity(cell, loaded) for key, cell in cells.items()}
+        return trained_before(self.ended.folder, self.ended.keys, resolved)
 
     def say(self, words: str) -> None:
         """A line on the terminal."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness._plugin import as_entry
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 SCORING_VERSION = 2
 """Raised when the road from features to numbers changes: resizing, fitting, scoring conventions."""
+
+SCORING_ONLY = ("test", "test_dataset", "metrics")
+"""Of a resolved cell: what its readout does not depend on, beside the scales of held-out images."""
 
 RELEASED = "released, the prior of points"
 """Of which density: a key of its own since the prior no longer has the released map taken out of it."""
@@ -63,6 +66,13 @@ def identity(
 
 def _named(dataset: Dataset) -> dict[str, str]:
     return {"name": dataset.name, "edition": dataset.edition, "points": dataset.points_kind}
+
+
+def training_key(resolved: Mapping[str, Any]) -> str:
+    """As `cell_key`, over all that can change the readout: cells with the same one differ in how they are scored."""
+    counted = {name: value for name, value in resolved.items() if name not in SCORING_ONLY}
+    counted["input"] = {name: value for name, value in resolved["input"].items() if name != "test_scales"}
+    return cell_key(counted)
 
 
 def cell_key(resolved: dict[str, Any]) -> str:

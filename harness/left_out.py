@@ -32,6 +32,11 @@ def lost_words(images: Sequence[Skipped], split: str) -> str:
     return _words([(None, image.id, shown(image.reason)) for image in images], f"the {split} split")
 
 
+def tells_of_lost(words: str, split: str) -> bool:
+    """Whether these are `lost_words` of that split."""
+    return f" of the {split} split left out: " in words
+
+
 def _words(images: Sequence[tuple[str | None, Any, str]], whose: str) -> str:
     if not images:
         return ""

@@ -42,11 +42,12 @@ def settled(recipe: Recipe, device: torch.device) -> Recipe:
     return recipe.model_copy(update={"precision": resolve(recipe.precision, device)})
 
 
-def stream_settings(recipe: Recipe, reader: object, device: torch.device) -> StreamSettings:
-    """The stream's part of a recipe, decided for the device."""
+def stream_settings(recipe: Recipe, reader: object, device: torch.device, *, held_out: bool = False) -> StreamSettings:
+    """The stream's part of a recipe, decided for the device; held-out images may be seen at several scales."""
     return StreamSettings(
         scale=recipe.input.scale,
         size=recipe.input.size,
+        scales=recipe.input.test_scales if held_out else (1.0,),
         grid=recipe.grid,
         folds=recipe.folds,
         seed=recipe.seed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,7 +57,10 @@ def estimate(
         process=resident_bytes() + (LATER if group.backbone is not None else 0),
         statistics=classroom.expected_bytes(),
         solver=classroom.solving_bytes(),
-        batch=max(_batch_bytes(group, split, settings, device) for split in (train, test)),
+        batch=max(
+            _batch_bytes(group, train, settings, device),
+            _batch_bytes(group, test, replace(settings, scales=recipe.input.test_scales), device),
+        ),
         cache=plan_cache(
             recipe.cache, group.passes, group.layers, train, settings, device, calibrated=_calibrates(recipe)
         ),
@@ -70,11 +73,11 @@ def _calibrates(recipe: Recipe) -> bool:
 
 def _batch_bytes(group: Group, split: Dataset, settings: StreamSettings, device: torch.device) -> int:
     size = max(split.sizes, key=lambda s: s[0] * s[1], default=(0, 0))
-    input_size, grid = settings.input_for(size), settings.grid_for(size)
+    input_size, grid = settings.largest_input_for(size), settings.grid_for(size)
     images = settings.batch_size or batch_size_for(input_size, group.layers, device, settings.precision)
     images = min(images, BLOCK, -(-len(split) // settings.folds))  # a batch holds images of one fold
     native = forward_bytes(input_size, group.layers, settings.precision)
-    return images * (native + feature_bytes(group.layers, input_size, grid))
+    return images * (native + len(settings.scales) * feature_bytes(group.layers, input_size, grid))
 
 
 LATER = 150 * 2**20

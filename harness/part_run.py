@@ -20,6 +20,8 @@ from harness.results import CellResult
 from harness.scoring_state import READOUTS, SCORES, ScoringState, keep_students, kept_students
 from harness.stream import Stream
 from harness.timing import Stopwatch
+from harness.trained_before import shared_seconds
+from harness.trained_before import students as students_of
 from harness.training import Classroom, Student
 from harness.training_state import TrainingState
 from harness.units import gib
@@ -54,7 +56,7 @@ class PartRun:
         self.recipe, self.progress = self.whole.plan.recipe, self.whole.progress
         plan, device = self.whole.plan, self.whole.device
         self.settings = stream_settings(self.recipe, plan.reader, device)
-        self.test_settings = stream_settings(self.recipe, plan.test_reader, device)
+        self.test_settings = stream_settings(self.recipe, plan.test_reader, device, held_out=True)
 
     def run(self, cells: dict[str, Cell]) -> dict[str, CellResult]:
         """The results by key, their files on disk; empty in a process that does not write."""
@@ -84,19 +86,39 @@ class PartRun:
         """Readouts that are trained and calibrated; by an earlier run, if it came so far."""
         if (students := self._kept(cells, training)) is not None:
             return students, earlier_calibrations({s.key: s.readout for s in students if s.readout}, training)
-        room, state = self._classroom(cells, training)
-        training.cache = self._cache()
-        students = room.teach(self.progress, state)
-        readouts = {s.key: s.readout for s in students if s.readout is not None and s.error is None}
-        calibrations = {}
-        if any(metric.scores == "log_density" for metric in self.whole.plan.metrics):
-            training.refill(self.progress)
-            calibrations = calibrate(readouts, training, self.progress, self.recipe.cell_timeout_s)
+        known = self._trained_before(cells)
+        if untaught := {key: cell for key, cell in cells.items() if key not in known}:
+            room, state = self._classroom(untaught, training)
+            training.cache = self._cache()
+            known |= {student.key: student for student in room.teach(self.progress, state)}
+        students = [known[key] for key in cells]
+        calibrations = self._calibrated(students, training)
         if training.cache is not None:
             training.cache.discard()
-        self._say_lost(training, students)
+        self._say_lost(training, [known[key] for key in untaught])
         keep_students(students, training, self.work)
         return students, calibrations
+
+    def _calibrated(self, students: Sequence[Student], training: Stream) -> dict[str, Calibration]:
+        """Where a metric needs it: as their readouts tell, or fitted."""
+        if not any(metric.scores == "log_density" for metric in self.whole.plan.metrics):
+            return {}
+        readouts = {s.key: s.readout for s in students if s.readout is not None and s.error is None}
+        known = earlier_calibrations(readouts, training)
+        if new := {key: readout for key, readout in readouts.items() if key not in known}:
+            training.refill(self.progress)
+            known |= calibrate(new, training, self.progress, self.recipe.cell_timeout_s)
+        return known
+
+    def _trained_before(self, cells: dict[str, Cell]) -> dict[str, Student]:
+        """Cells of which the results folder has the readout, of a cell that was only scored otherwise."""
+        if self.loaded is None:
+            return {}
+        found = self.whole.trained_before(cells, self.loaded)
+        if known := students_of(found, cells):
+            self.progress.say(f"{len(known)} of {len(cells)} cells: trained by an earlier run, only to be scored anew")
+            self.train_watch.seconds.update(shared_seconds(list((found or {}).values())))
+        return {student.key: student for student in known}
 
     def _kept(self, cells: dict[str, Cell], training: Stream) -> list[Student] | None:
         """As an earlier run trained them; None where it did not come so far, or left nothing of them that can be read.

@@ -167,6 +167,7 @@ def _settings(resolved: dict[str, Any]) -> StreamSettings:
     return StreamSettings(
         scale=float(resolved["input"]["scale"]),
         size=None if size is None else (int(size[0]), int(size[1])),
+        scales=tuple(map(float, resolved["input"].get("test_scales", (1.0,)))),
         grid=grid if isinstance(grid, int) else (int(grid[0]), int(grid[1])),
         precision=resolved["precision"] or "fp32",
         batch_size=1,

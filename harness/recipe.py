@@ -8,7 +8,17 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from harness._yaml import BadYamlError, load_yaml, read_yaml
 from harness.errors import RecipeError, UnknownNameError
@@ -69,6 +79,13 @@ class InputSize(_Strict):
 
     scale: Annotated[float, Field(gt=0, le=4)] = 1.0
     size: tuple[PositiveInt, PositiveInt] | None = None
+    test_scales: Annotated[tuple[Annotated[float, Field(gt=0, le=4)], ...], Field(min_length=1)] = (1.0,)
+    """Held-out and new images are seen at these times that size, features are the mean: trained readouts stay."""
+
+    @model_serializer(mode="wrap")
+    def _as_it_was(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what is as by default and was added later: keys of cells that are finished stay."""
+        return {name: value for name, value in handler(self).items() if name != "test_scales" or tuple(value) != (1.0,)}
 
 
 class Limits(_Strict):

@@ -46,6 +46,8 @@ class StreamSettings:
 
     scale: float = 1.0
     size: Size | None = None
+    scales: tuple[float, ...] = (1.0,)
+    """Of the network's input: features are the mean of those seen at each."""
     grid: int | Size = 32
     folds: int = 5
     seed: int = 0
@@ -65,6 +67,11 @@ class StreamSettings:
     def input_for(self, size: Size) -> Size:
         """The network input's size for a stimulus of that size, before the backbone's rounding."""
         return self.size or (max(1, round(size[0] * self.scale)), max(1, round(size[1] * self.scale)))
+
+    def largest_input_for(self, size: Size) -> Size:
+        """The same at the largest of the scales."""
+        height, width = self.input_for(size)
+        return max(1, round(height * max(self.scales))), max(1, round(width * max(self.scales)))
 
 
 @dataclass
@@ -225,7 +232,7 @@ class Stream:
         """At most so many images of that image's size at once."""
         if self.settings.batch_size is not None:
             return self.settings.batch_size
-        size = self.settings.input_for(self.dataset.size(row))
+        size = self.settings.largest_input_for(self.dataset.size(row))
         return batch_size_for(size, self.layers, self.device, self.settings.precision)
 
     def _note_bad(self, bad: Sequence[tuple[Place, Exception]]) -> None:

@@ -18,6 +18,7 @@ from harness.ranking import higher_is_better
 from harness.results import interval_columns, share_columns
 
 if TYPE_CHECKING:
+    from harness.recipe import InputSize
     from harness.results import CellResult, RunRecord
 
 Point = tuple[str, float, int]
@@ -80,6 +81,13 @@ def as_tags(found: dict[str, Any]) -> dict[str, str]:
     return {name: str(value)[:TAG_LENGTH] for name, value in found.items() if value}
 
 
+def _input(asked: InputSize) -> str:
+    """ "x1", or "x1, held-out images at 1 and 1.13 times that"."""
+    own = _text(asked.size or f"x{asked.scale:g}")
+    scales = " and ".join(f"{scale:g}" for scale in asked.test_scales)
+    return own if asked.test_scales == (1.0,) else f"{own}, held-out images at {scales} times that"
+
+
 def data_id(run: RunRecord) -> str:
     """The same for all runs on the same images and gaze: whose cells can have equal keys."""
     digests = [run.dataset.get(split, {}).get("digest") for split in ("train", "test")]
@@ -91,7 +99,7 @@ def params(run: RunRecord, result: CellResult) -> dict[str, str]:
     cell, recipe = result.cell, run.recipe
     found = {
         "layers": [layer.name for layer in cell.layers],
-        "input": recipe.input.size or f"x{recipe.input.scale:g}",
+        "input": _input(recipe.input),
         "grid": recipe.grid,
         "folds": recipe.folds,
         "seed": cell.seed,

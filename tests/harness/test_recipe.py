@@ -33,6 +33,8 @@ def test_short_and_long_forms_are_the_same() -> None:
         ({"probes": []}, "probes: .*at least 1"),
         ({"layers": []}, "layers: .*at least 1"),
         ({"input": {"scale": -1}}, r"input\.scale: "),
+        ({"input": {"test_scales": []}}, r"input\.test_scales: .*at least 1"),
+        ({"input": {"test_scales": [1, 0]}}, r"input\.test_scales\.1: .*greater than 0"),
         ({"input": {"scael": 1}}, r"input\.scael: unknown key"),
         ({"cache": {"budget_gib": "much"}}, r"cache\.budget_gib: "),
         ({"name": "../evil"}, "name: "),

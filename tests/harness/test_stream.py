@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn.functional import interpolate
 
 from backbones.resnet50 import LoadedResNet50, ResNet50
 from harness.data.dataset import Dataset
@@ -21,7 +22,7 @@ from harness.data.images import BadImageError, read_image, resize_image
 from harness.decoding import Decoder, gpu_decodes_jpeg
 from harness.errors import DataError, DeviceMemoryError
 from harness.feature_cache import FeatureCache, Keep, Placement, Precision
-from harness.grid import no_finer_than
+from harness.grid import no_finer_than, resize
 from harness.order import Place
 from harness.stream import Stream, StreamSettings
 from harness.types import LayerSpec
@@ -99,6 +100,24 @@ def test_features_are_the_networks_averaged_over_the_grid(dataset: Dataset) -> N
     native = stream.backbone.forward(stream.backbone.preprocessing(pixels, torch.float32), ["layer1"])["layer1"]
     assert native.shape[-2:] == (16, 24)
     torch.testing.assert_close(batch.features["layer1"], no_finer_than(native, (4, 6)), rtol=1e-4, atol=1e-4)
+
+
+def test_several_scales_give_the_mean_of_each_at_the_finest_positions(dataset: Dataset) -> None:
+    first, second, both = (next(make(dataset, scales=scales).batches()) for scales in ((1.0,), (1.5,), (1.0, 1.5)))
+    pixels = torch.stack([read_image(f, 0) for f in dataset.files[:3]])
+    stream = make(dataset)
+    assert stream.backbone is not None
+    larger = interpolate(stream.backbone.preprocessing(pixels, torch.float32), (96, 144), mode="bilinear")
+    native = stream.backbone.forward(larger, ["layer3"])["layer3"]
+    torch.testing.assert_close(second.features["layer3"], no_finer_than(native, (4, 6)), rtol=1e-4, atol=1e-4)
+    for layer in ("layer1", "layer3"):
+        size = both.features[layer].shape[-2:]
+        assert size == (4, 6)
+        mean = sum(resize(seen.features[layer], (size[0], size[1])) for seen in (first, second)) / 2
+        torch.testing.assert_close(both.features[layer], mean, rtol=1e-4, atol=1e-4)
+    # coarser than the grid at its own size: at the positions of the larger one
+    coarse = [next(make(dataset, grid=8, scales=s).batches()).features["layer3"] for s in ((1.0,), (1.0, 1.5))]
+    assert [found.shape[-2:] for found in coarse] == [(4, 6), (6, 9)]
 
 
 def test_the_cache_replays_the_same_features_in_another_order(dataset: Dataset) -> None:

@@ -16,6 +16,7 @@ from harness.results import read_per_image
 from reports.compared import compared, print_comparison, two_sides
 from tests.reports import conftest
 from tests.reports.conftest import METRICS
+from tests.test_cli import salprobe
 
 
 def printed(folders: list[Path], cells: list[str], width: int = 80) -> str:
@@ -89,3 +90,14 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
         two_sides([one], ["layer3", "layer3 ridge"])
     with pytest.raises(ResultsError, match="no cell matches 'layer9'"):
         two_sides([one], ["layer3", "layer9"])
+
+
+def test_the_command(tmp_path: Path) -> None:
+    folder = str(conftest.tested_folder(tmp_path / "osie"))
+    done = salprobe("compare", folder, "-c", "layer3", "-c", "layer1")
+    assert done.returncode == 0, done.stderr
+    assert "a osie: resnet50/caffe · layer3 · ridge" in done.stdout
+    assert "KLD (-)" in done.stdout
+    done = salprobe("compare", folder)
+    assert done.returncode == ResultsError.exit_code
+    assert "two cells are compared, given were runs: 1, cells: 0" in done.stderr
