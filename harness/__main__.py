@@ -1,6 +1,6 @@
 """`python -m harness`: the same command as `salprobe`."""
 
-from harness.cli import main
+from harness.main import main
 
 if __name__ == "__main__":
     main()

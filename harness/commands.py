@@ -178,7 +178,8 @@ def _print_plan(recipe: Recipe, console: Console) -> None:
         settings = stream_settings(plan.recipe, plan.reader, device)
         peak = estimate(group, plan.recipe, train, test, settings, device)
         cached = peak.cache.serves_training
-        console.print(_passes(group.passes, len(train), len(test), group.backbone, cached), highlight=False)
+        held_out = _held_out(len(test), recipe.input.test_scales if group.backbone is not None else (1.0,))
+        console.print(_passes(group.passes, len(train), held_out, group.backbone, cached), highlight=False)
         if group.backbone is None:
             continue
         found = group.backbone.find_weights()
@@ -270,7 +271,13 @@ def _cell_table(plan: Plan) -> Table:
     return table
 
 
-def _passes(passes: int, n_train: int, n_test: int, backbone: Any, cached: bool) -> str:
+def _held_out(images: int, scales: Sequence[float]) -> str:
+    """ "200 held-out images", and at which times the input's size if not at that alone."""
+    sizes = " and ".join(f"{scale:g}" for scale in scales)
+    return f"{images} held-out images" + (f" at {sizes} times the input's size" if tuple(scales) != (1.0,) else "")
+
+
+def _passes(passes: int, n_train: int, held_out: str, backbone: Any, cached: bool) -> str:
     who = f"{backbone.label}/{backbone.weights}" if backbone is not None else "without a network"
     later = (
         ""
@@ -279,4 +286,4 @@ def _passes(passes: int, n_train: int, n_test: int, backbone: Any, cached: bool)
         if cached
         else " (all through the network)"
     )
-    return f"{who}: {passes} passes over {n_train} training images{later}, 1 over {n_test} held-out images"
+    return f"{who}: {passes} passes over {n_train} training images{later}, 1 over {held_out}"

@@ -136,7 +136,7 @@ def _fork(job: dict[str, Any], rank: int, port: int) -> int:
     sys.argv = ["salprobe", *job["arguments"]]
     code: Any = 1
     try:
-        from harness.cli import main as command
+        from harness.main import main as command
 
         command()
         code = 0

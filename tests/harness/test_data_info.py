@@ -15,7 +15,6 @@ import torch
 from PIL import Image
 
 from harness import data_picture
-from harness.cli import main
 from harness.data._summary import Spread, centre_bias, summarise
 from harness.data.dataset import Dataset
 from harness.data.folder import Folder
@@ -25,6 +24,7 @@ from harness.data.source import OWN
 from harness.data_picture import EXAMPLES, draw_dataset, examples
 from harness.density import blur, sigma_for
 from harness.errors import UnknownNameError
+from harness.main import main
 from harness.recipe import load_recipe
 from harness.run import about, matrix_id
 from tests.harness.data.roots import annotation, image, save_jpeg, two_images, write_root

@@ -105,7 +105,7 @@ class LethalTrainer(Trainer):
 def test_a_dead_process_ends_the_run(tmp_path: Path) -> None:
     (tmp_path / "lethal.py").write_text(LETHAL)
     (tmp_path / "go.py").write_text(
-        "import lethal\nfrom harness.cli import main\nmain()\n",
+        "import lethal\nfrom harness.main import main\nmain()\n",
     )
     recipe = write(tmp_path, probes=["ridge", "lethal"])
     start = time.monotonic()

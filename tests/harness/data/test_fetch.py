@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.cli import main
 from harness.data import fetch as fetching
 from harness.data.dataset import DATASETS
 from harness.data.fetch import MANIFEST, Fetched, Wanted, fetch
 from harness.data.osie import Osie
 from harness.errors import DataError
+from harness.main import main
 from harness.progress import Silent
 from tests.harness.data.eye_trackers import osie_root
 
