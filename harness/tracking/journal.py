@@ -16,7 +16,7 @@ from harness.tracking.experiment import open_experiment
 from harness.tracking.files import stage
 from harness.tracking.layer_curves import LayerCurve, layer_curves
 from harness.tracking.logged_model import log_readout
-from harness.tracking.record import CURVES, Point, data_id, params, points, tags
+from harness.tracking.record import CURVES, Point, data_id, params, points, run_name, tags
 from harness.tracking.search import found_runs
 from harness.tracking.store import keep_quiet, make_store
 from harness.tracking.turns import own_turn
@@ -63,7 +63,7 @@ class Journal:
         done = next((run for run in earlier if run.info.status == "FINISHED"), None)
         reused = done if result.status == "finished" else None
         labels = self._labels(tags(self.run, result), reused)
-        run_id = str(reused.info.run_id) if reused else self._create(result.label, labels)
+        run_id = str(reused.info.run_id) if reused else self._create(run_name(result.label), labels)
         self._write_cell(run_id, result, labels, reused)
         self._end(run_id, "FINISHED" if result.status == "finished" else "FAILED", reused)
         self._delete(run for run in earlier if run.info.status != "FINISHED")
@@ -128,7 +128,7 @@ class Journal:
         self._log(run_id, found, settings, labels)
 
     def _write_curve(self, curve: LayerCurve, labels: dict[str, str]) -> None:
-        run_id = self._create(curve.label, self._labels(labels, None))
+        run_id = self._create(run_name(curve.label), self._labels(labels, None))
         self.client.log_inputs(run_id, datasets=self._inputs)
         self._log(run_id, curve.points(), {}, {})
         self._end(run_id, "FINISHED", None)

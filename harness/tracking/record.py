@@ -81,6 +81,12 @@ def as_tags(found: dict[str, Any]) -> dict[str, str]:
     return {name: str(value)[:TAG_LENGTH] for name, value in found.items() if value}
 
 
+def run_name(label: str) -> str:
+    """A label with the network last: the UI cuts names at their end, and a matrix has few networks."""
+    network, *rest = label.split(" · ")
+    return " · ".join([*rest, network])
+
+
 def _input(asked: InputSize) -> str:
     """ "x1", or "x1, held-out images at 1 and 1.13 times that"."""
     own = _text(asked.size or f"x{asked.scale:g}")

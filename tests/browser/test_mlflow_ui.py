@@ -17,6 +17,7 @@ import pytest
 from harness.progress import Silent
 from harness.results import BEST_AND_WORST, CONTACT_SHEET
 from harness.tracking.later import track_folders
+from harness.tracking.record import run_name
 from harness.tracking.store import DATABASE
 from tests.harness.small_run import Told, small_run
 from tests.harness.test_tracking_server import wait_for
@@ -156,23 +157,23 @@ def test_the_link_lists_all_runs_and_three_of_them_compare(
     ui: Ui, page: Page, screenshot: Callable[[str], Path]
 ) -> None:
     page.open(ui.links["table"])
-    wanted = {result.label for result in ui.told.results} | {"resnet50/random · layers · ridge"}
+    wanted = {run_name(result.label) for result in ui.told.results} | {"layers · ridge · resnet50/random"}
     page.until("not all runs are listed", lambda: wanted <= set(names(page)))
     assert set(names(page)) == wanted
     page.shows("cc_ci_low", "cc_ci_high", "share_cc", f"{len(wanted)} matching runs")
     scored = [result for result in ui.told.results if "cc" in result.metrics]
     best = max(scored, key=lambda result: result.metrics["cc"])
-    assert names(page)[0] == best.label  # sorted by the metric that ranks
+    assert names(page)[0] == run_name(best.label)  # sorted by the metric that ranks
     screenshot("runs_table")
 
-    chosen = ["resnet50/random · layer1 · ridge", "resnet50/random · stem · ridge", "centre"]
+    chosen = ["layer1 · ridge · resnet50/random", "stem · ridge · resnet50/random", "centre"]
     for name in chosen:
         tick(page, name)
     screenshot("runs_selected")
     page.click("Compare", "button")
     page.shows("Comparing 3 Runs", *chosen)
     for label in chosen:
-        value = next(result.metrics["cc"] for result in scored if result.label == label)
+        value = next(result.metrics["cc"] for result in scored if run_name(result.label) == label)
         page.shows(f"{value:.3f}"[:5])
     page.open_common_file(CONTACT_SHEET)
     page.until(
@@ -203,7 +204,7 @@ def test_the_charts_show_curves_and_pictures_side_by_side(
 
 def test_a_run_has_its_table_pictures_and_model(ui: Ui, page: Page, screenshot: Callable[[str], Path]) -> None:
     page.open(ui.links["table"])
-    page.click("resnet50/random · layer1 · ridge", "a")
+    page.click("layer1 · ridge · resnet50/random", "a")
     page.shows("Metrics", "demo", "resnet50-random-layer1-ridge")
     screenshot("run")
     page.click("Artifacts")

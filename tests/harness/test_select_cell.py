@@ -37,6 +37,7 @@ ROWS: list[dict[Any, Any]] = [
         ("pooled", "abcd2"),
         ("layer2", "bbbb3"),
         ("centre", "dddd5"),
+        ("layer3 · ridge · resnet50/caffe", "abcd1"),  # as a run of MLflow is called
         ("layer1 ridge", "eeee6"),
         ("random layer1 ridge", "ffff7"),
         ("softplus", "hhhh9"),

@@ -28,7 +28,7 @@ def test_a_cell_becomes_a_flat_run_that_can_be_filtered(mlflow_store: Path) -> N
     observer = track(run, finished(run))
     assert observer.error is None
     (logged,) = runs(mlflow_store)
-    assert logged.info.run_name == "resnet50/caffe · layer2+layer3 · ridge"
+    assert logged.info.run_name == "layer2+layer3 · ridge · resnet50/caffe"
     assert logged.info.status == "FINISHED"
     expected = {
         "recipe": "osie",

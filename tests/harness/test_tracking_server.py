@@ -92,7 +92,7 @@ def test_a_server_gets_model_table_and_pictures_and_keeps_negative_steps(
     found = client.search_runs([experiment.experiment_id])
     assert len(found) == len(told.results) + 1
     assert {run.info.status for run in found} == {"FINISHED", "FAILED"}
-    run = next(run for run in found if run.info.run_name == "resnet50/random · layer1 · ridge")
+    run = next(run for run in found if run.info.run_name == "layer1 · ridge · resnet50/random")
     steps = [metric.step for metric in client.get_metric_history(run.info.run_id, ALPHA_PATH)]
     assert min(steps) < 0 < max(steps)
     images = [file.path for file in client.list_artifacts(run.info.run_id, "images")]
