@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from harness.progress import Progress
 
 log = logging.getLogger("salprobe")
+TOLD = 5
+"""Cells that are named as soon as they have failed."""
 
 
 @dataclass
@@ -86,6 +88,7 @@ class Classroom:
                 student.trainer = student.cell.probe.trainer(self._context(student))
         self._waiting = [student.key for student in self.students if student.cell.probe.passes() > 0]
         self._shared_fed = list(self.shared)
+        self._told: set[str] = set()
 
     def expected_bytes(self) -> int:
         """Memory that trainers and shared work will hold while they are fed."""
@@ -101,6 +104,7 @@ class Classroom:
         """Run as many passes as are asked for, then collect every readout; a restored `state` is gone on from."""
         state = state or TrainingState(self, None)
         self._agree()
+        self._tell_failed(progress)
         while self._learning() or self._shared_fed:
             self._pass(progress, state)
             state.before_adding_up()
@@ -109,7 +113,15 @@ class Classroom:
             self.end_pass()
             self._agree()
         self._collect(progress)
+        self._tell_failed(progress)
         return self.students
+
+    def _tell_failed(self, progress: Progress) -> None:
+        """A word at once on each of the first cells that fail: who waits for long passes may want to mend them."""
+        new = [s for s in self.students if s.error is not None and s.key not in self._told]
+        for student in new[: TOLD - len(self._told)]:
+            self._told.add(student.key)
+            progress.say(f"failed: {student.cell.label}: {student.error}")
 
     def end_pass(self) -> None:
         """Ask everybody who was fed whether there is to be another pass."""
@@ -161,6 +173,7 @@ class Classroom:
                     assert student.trainer is not None
                     with student.blamed("fit", self.stream):
                         student.trainer.update(batch)
+                self._tell_failed(progress)
                 bar.advance(len(batch))
 
     def _learning(self) -> list[Student]:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from harness import cli
+from harness.main import main
 from tests.plugins import forgotten
 
 SMALL: dict[str, Any] = {
@@ -41,7 +41,7 @@ def salprobe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
         capsys.readouterr()
         monkeypatch.setattr("sys.argv", ["salprobe", *map(str, arguments)])
         with forgotten(), pytest.raises(SystemExit) as end:
-            cli.main()
+            main()
         said = capsys.readouterr()
         text = " ".join((said.out + said.err).split())
         assert "Traceback" not in text

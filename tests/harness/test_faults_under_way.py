@@ -106,6 +106,38 @@ def test_an_image_that_is_deleted_under_way_may_be_left_out(
     assert "No such file or directory" in cells.warnings["careless"]
 
 
+HASTY = """
+from harness import Probe, Trainer, probe
+
+@probe("hasty")
+class Hasty(Probe):
+    n: int
+
+    def trainer(self, context):
+        return HastyTrainer()
+
+class HastyTrainer(Trainer):
+    def update(self, batch):
+        raise ValueError("too soon")
+
+    def readout(self):
+        return None
+"""
+
+
+def test_a_cell_that_fails_is_told_at_once(tmp_path: Path, salprobe: Command) -> None:
+    """Not after the passes that its neighbours need; of many that fail the first few."""
+    (tmp_path / "hasty.py").write_text(HASTY)
+    probes = ["ridge", {"name": "hasty", "n": list(range(7))}]
+    recipe = write_recipe(tmp_path, **SMALL, plugins=["plugin.py", "hasty.py"], probes=probes)
+    said = salprobe("run", recipe, "--out", tmp_path, "--no-track")
+    assert said.code == 1
+    before = said.text.partition(" solving: ")[0]
+    assert before.count("failed: own_net/random · 1 · hasty") == 5
+    assert "hasty[n=4]: ValueError: too soon (hasty.py, line 13)" in before
+    assert list(read_cells(tmp_path / "stopped").status).count("failed") == 7
+
+
 def test_a_device_without_room_for_one_image(
     tmp_path: Path, salprobe: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
