@@ -102,7 +102,7 @@ class Context:
     n_folds: int
     """Folds of whole images, for choosing parameters on training images only; `Batch.folds` numbers them."""
     seed: int
-    """Derived from the cell: everything random is drawn from it."""
+    """Derived from all that the cell's readout depends on: everything random is drawn from it."""
     device: torch.device
     _shared: MutableMapping[Hashable, Consumer]
     _uses: Callable[[Hashable], None] = lambda _: None

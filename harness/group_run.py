@@ -11,7 +11,7 @@ import torch
 from harness.blame import blaming
 from harness.distributed import gather, main_first, size
 from harness.errors import PluginError
-from harness.identity import cell_key, identity
+from harness.identity import cell_key, identity, training_key
 from harness.part_run import PartRun
 from harness.results import CellResult
 from harness.trained_before import trained_before
@@ -123,6 +123,10 @@ class GroupRun:
             return None
         resolved = {key: self._identity(cell, loaded) for key, cell in cells.items()}
         return trained_before(self.ended.folder, self.ended.keys, resolved)
+
+    def seed_of(self, cell: Cell, loaded: LoadedBackbone | None) -> int:
+        """The same for cells that differ in how they are scored only."""
+        return int(training_key(self._identity(cell, loaded))[:12], 16)
 
     def say(self, words: str) -> None:
         """A line on the terminal."""

@@ -19,10 +19,11 @@ from harness.readout_files import save_readout
 from harness.results import CellResult
 from harness.scoring_state import READOUTS, SCORES, ScoringState, keep_students, kept_students
 from harness.stream import Stream
+from harness.student import Student
 from harness.timing import Stopwatch
 from harness.trained_before import shared_seconds
 from harness.trained_before import students as students_of
-from harness.training import Classroom, Student
+from harness.training import Classroom
 from harness.training_state import TrainingState
 from harness.units import gib
 
@@ -173,7 +174,8 @@ class PartRun:
         return room, TrainingState(room, self.work)
 
     def _room(self, cells: dict[str, Cell], training: Stream) -> Classroom:
-        return Classroom(cells, training, limit_s=self.recipe.cell_timeout_s)
+        seeds = {key: self.whole.seed_of(cell, self.loaded) for key, cell in cells.items()}
+        return Classroom(cells, training, limit_s=self.recipe.cell_timeout_s, seeds=seeds)
 
     def _stream(self) -> Stream:
         whole, rounding = self.whole, self.recipe.cache.precision

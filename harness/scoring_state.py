@@ -13,7 +13,7 @@ import torch
 from harness import interrupt
 from harness.readout import rebuilt
 from harness.small_maps import SmallMaps
-from harness.training import Student
+from harness.student import Student
 from harness.training_state import restore_stream, stream_state, training_names
 from harness.types import Batch
 

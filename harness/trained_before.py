@@ -18,7 +18,7 @@ from harness.predictor import is_cell, read_about
 from harness.readout import Readout, rebuilt
 from harness.readout_files import load_readout, read_info
 from harness.results import RESULT, cell_folder
-from harness.training import Student
+from harness.student import Student
 
 if TYPE_CHECKING:
     from harness.cells import Cell

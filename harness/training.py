@@ -6,20 +6,18 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from harness import distributed, interrupt
-from harness._probe import Consumer, Context, Trainer
-from harness.blame import in_words
+from harness._probe import Consumer, Context
 from harness.callable_readout import as_readout
 from harness.errors import PluginError
 from harness.ground_truth import Pool
-from harness.readout import Readout
 from harness.stream import Stream
+from harness.student import Student
 from harness.time_limit import TimeLimit
 from harness.timing import Stopwatch
 from harness.training_state import TrainingState, shared_name
@@ -33,51 +31,19 @@ TOLD = 5
 """Cells that are named as soon as they have failed."""
 
 
-@dataclass
-class Student:
-    """A cell in training."""
-
-    key: str
-    cell: Cell
-    trainer: Trainer | None = None
-    readout: Readout | None = None
-    error: str | None = None
-    shared: set[Hashable] = field(default_factory=set)
-    watch: Stopwatch = field(default_factory=Stopwatch)
-    limit: TimeLimit = field(default_factory=lambda: TimeLimit(None))
-
-    @contextmanager
-    def blamed(self, phase: str, stream: Stream) -> Iterator[None]:
-        """Time a step of this cell; an exception, or too long a time, becomes the cell's error."""
-        try:
-            with self.watch(phase, stream.device), self.limit():
-                yield
-        except Exception as error:
-            if distributed.is_loss_of_a_peer(error):
-                raise  # the run's end, not this cell's
-            self.fail(error)
-
-    @contextmanager
-    def waiting(self, stream: Stream) -> Iterator[None]:
-        """The same for a step in which processes wait for each other: that does not count, and no one may leave it."""
-        limit, self.limit = self.limit, TimeLimit(None)
-        try:
-            with self.blamed("fit", stream):
-                yield
-        finally:
-            self.limit = limit
-
-    def fail(self, error: Exception) -> None:
-        """This cell has failed; the others go on."""
-        self.error = in_words(error)
-        log.debug("cell %s failed", self.cell.label, exc_info=error)
-
-
 class Classroom:
     """All trainers of a group and the work they share."""
 
-    def __init__(self, cells: Mapping[str, Cell], stream: Stream, *, limit_s: float | None = None) -> None:
-        self.stream, self.limit_s = stream, limit_s
+    def __init__(
+        self,
+        cells: Mapping[str, Cell],
+        stream: Stream,
+        *,
+        limit_s: float | None = None,
+        seeds: Mapping[str, int] | None = None,
+    ) -> None:
+        """`seeds`: by key, what a cell's random numbers are drawn from; else 0."""
+        self.stream, self.limit_s, self._seeds = stream, limit_s, seeds or {}
         self.shared: dict[Hashable, Consumer] = {}
         self.shared_watch: defaultdict[Hashable, Stopwatch] = defaultdict(Stopwatch)
         self.passes = 0
@@ -271,7 +237,7 @@ class Classroom:
             layers=student.cell.layers,
             n_images=len(self.stream.dataset),
             n_folds=self.stream.settings.folds,
-            seed=int(student.key[:12], 16),
+            seed=self._seeds.get(student.key, 0),
             device=self.stream.device,
             _shared=self.shared,
             _uses=student.shared.add,

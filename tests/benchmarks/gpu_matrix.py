@@ -27,7 +27,8 @@ from harness.metrics.sauc import METRIC as SAUC
 from harness.metrics.sim import METRIC as SIM
 from harness.readout import Readout
 from harness.stream import Stream
-from harness.training import Classroom, Student
+from harness.student import Student
+from harness.training import Classroom
 from harness.types import LayerSpec
 from harness.units import GIB
 from probes.centre import Centre

@@ -26,7 +26,14 @@ from tests.harness.interrupted import PLUGIN, RECIPE, assert_same_results
 from tests.plugins import forgotten
 
 TRAIN, TEST = 10, 5
-FEW: list[Any] = ["ridge", {"name": "smoothed"}, {"name": "sgd", "epochs": 2}, "centre", "observers"]
+FEW: list[Any] = [
+    "ridge",
+    {"name": "smoothed"},
+    {"name": "plainly", "positions": 40},
+    {"name": "sgd", "epochs": 2},
+    "centre",
+    "observers",
+]
 SCALES = {"input": {"test_scales": [1, 1.5]}}
 
 
@@ -81,7 +88,7 @@ def test_only_the_held_out_images_are_seen_anew(
     images.clear()
     twice, said = go(tmp_path / "twice", plugin, **changes)
     assert sum(images) == TEST
-    assert "3 of 3 cells: trained by an earlier run, only to be scored anew" in said
+    assert "4 of 4 cells: trained by an earlier run, only to be scored anew" in said
     at_once, said = go(tmp_path / "at-once", plugin, **changes)
     assert "scored anew" not in said
     assert_same_results(twice, at_once)
@@ -107,7 +114,7 @@ def test_a_new_probe_beside_them_is_trained_alone(tmp_path: Path, plugin: str, i
     go(tmp_path / "twice", plugin)
     images.clear()
     twice, said = go(tmp_path / "twice", plugin, probes=more, **SCALES)
-    assert "3 of 4 cells: trained by an earlier run" in said
+    assert "4 of 5 cells: trained by an earlier run" in said
     assert sum(images) == TRAIN + TEST
     at_once, _ = go(tmp_path / "at-once", plugin, probes=more, **SCALES)
     assert_same_results(twice, at_once)

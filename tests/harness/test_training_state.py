@@ -22,8 +22,9 @@ from harness.readout import LinearReadout, Readout
 from harness.recipe import Entry
 from harness.scoring_state import ScoringState, keep_students, kept_students
 from harness.snapshots import Snapshots
+from harness.student import Student
 from harness.testing._synthetic import LAYERS, StoppedError, SyntheticStream, stream
-from harness.training import Classroom, Student
+from harness.training import Classroom
 from harness.training_state import TrainingState, cells_in
 from harness.types import Batch
 from harness.unfinished import unfinished_parts
