@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -78,6 +79,18 @@ def test_results_do_not_depend_on_the_number_of_processes(alone: Path, tmp_path:
         for name, weight in weights.items():
             torch.testing.assert_close(others[name], weight, rtol=0, atol=1e-5 * scale)
     assert len(list((tmp_path / "tiny" / "cells").glob("*/contact_sheet.jpg"))) == len(many)
+
+
+@pytest.mark.slow
+def test_readouts_of_an_earlier_run_are_scored_anew_by_all_processes(alone: Path, tmp_path: Path) -> None:
+    shutil.copytree(alone, tmp_path / "tiny")
+    done = launch(2, write(tmp_path, metrics=["nss", "cc"]), tmp_path)
+    assert done.returncode == 0, done.stderr
+    one, many = (read_cells(folder).set_index(["layers", "probe"]) for folder in (alone, tmp_path / "tiny"))
+    networks = int((one.backbone != "none").sum())
+    assert f"{networks} of {networks} cells: trained by an earlier run, only to be scored anew" in done.stdout
+    assert not set(one.cell_key) & set(many.cell_key)
+    np.testing.assert_allclose(many[["nss", "cc"]], one.loc[many.index, ["nss", "cc"]], atol=1e-6)
 
 
 LETHAL = """
