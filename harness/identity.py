@@ -50,7 +50,7 @@ def identity(
         "weights": None if loaded is None else dataclasses.asdict(loaded.weights),
         "preprocessing": None if loaded is None else dataclasses.asdict(loaded.preprocessing),
         "layers": [dataclasses.asdict(layer) for layer in cell.layers],
-        "input": recipe.input.model_dump(mode="json"),
+        "input": recipe.input.model_dump(mode="json", exclude={"test_scales"} if loaded is None else None),
         "grid": recipe.grid,
         "precision": None if loaded is None else recipe.precision,
         "training_features": None if loaded is None else recipe.cache.precision,
@@ -69,13 +69,18 @@ def _named(dataset: Dataset) -> dict[str, str]:
 
 
 def training_key(resolved: Mapping[str, Any]) -> str:
-    """As `cell_key`, over all that can change the readout: cells with the same one differ in how they are scored."""
+    """As `cell_key`, over all that can change the readout: cells with the same one differ in how they are scored.
+
+    Of a cell that reads no network it is the key.
+    """
+    if resolved["weights"] is None:
+        return cell_key(resolved)
     counted = {name: value for name, value in resolved.items() if name not in SCORING_ONLY}
     counted["input"] = {name: value for name, value in resolved["input"].items() if name != "test_scales"}
     return cell_key(counted)
 
 
-def cell_key(resolved: dict[str, Any]) -> str:
+def cell_key(resolved: Mapping[str, Any]) -> str:
     """16 hex digits of the sha256 over the resolved cell; where weights lie does not count, their digest does."""
     weights = resolved["weights"]
     counted = {**resolved, "weights": weights and weights["sha256"]}

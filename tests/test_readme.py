@@ -79,7 +79,10 @@ def test_how_far_linear_goes_is_told_of_the_recipe_as_it_is() -> None:
     assert set(rows.backbone) == {f"resnet50@{scales}+mirror+stride{recipe['backbones'][0]['stride']}"}
     numbers = {21: "twenty-one", 23: "twenty-three", 4: "four", 5: "five"}
     said = f"{numbers[len(layers)]} layers of ResNet-50 at {numbers[scales.count('+') + 1]} sizes of each image"
-    assert said in " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert said in readme
+    assert recipe["input"] == {"test_scales": [1, 1.13]}
+    assert "Held-out images are seen at 1.13 times each size, too" in readme
 
 
 def test_the_original_studys_table_is_the_published_leaderboard() -> None:
