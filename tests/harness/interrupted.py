@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+import pytest
 import torch
 import yaml
 from safetensors import safe_open
 
+from harness.progress import Silent
 from harness.results import read_cells, read_pairs, read_per_image
 from harness.small_maps import SmallMaps
+from tests.plugins import forgotten
 
 PLUGIN = """
 import os, time
@@ -64,6 +68,25 @@ RECIPE: dict[str, Any] = {
     "save_every_s": 0,
 }
 GRADIENT = ("sgd", "pooled-sgd")
+
+
+class Told(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.words.append(message)
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Iterator[str]:
+    """The file of PLUGIN, whose plugins are forgotten afterwards."""
+    file = tmp_path / "plugin.py"
+    file.write_text(PLUGIN)
+    with forgotten():
+        yield str(file)
 
 
 def write_recipe(folder: Path, **changes: Any) -> str:

@@ -20,7 +20,6 @@ from harness.heads import HeadBank
 from harness.lock import locked
 from harness.overwrite import Overwrite
 from harness.plan import make_plan
-from harness.progress import Silent
 from harness.recipe import parse_recipe
 from harness.results import cell_folder, read_cells, read_pairs, read_per_image
 from harness.run import Outcome, run
@@ -28,8 +27,9 @@ from harness.scoring_state import ScoringState
 from harness.stream import Stream
 from harness.types import Batch
 from reports.terminal import print_leaderboard
-from tests.harness.interrupted import PLUGIN, RECIPE, assert_same_results
-from tests.plugins import forgotten
+from tests.harness.interrupted import PLUGIN, RECIPE, Told, assert_same_results, plugin
+
+__all__ = ["plugin"]
 
 FEW: list[Any] = [
     {"name": "ridge", "layers": ["1"]},
@@ -37,24 +37,6 @@ FEW: list[Any] = [
     "centre",
     "observers",
 ]
-
-
-class Told(Silent):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.words: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.words.append(message)
-
-
-@pytest.fixture
-def plugin(tmp_path: Path) -> Iterator[str]:
-    file = tmp_path / "plugin.py"
-    file.write_text(PLUGIN)
-    with forgotten():
-        yield str(file)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,9 @@ from harness.progress import Silent
 from harness.recipe import parse_recipe
 from harness.results import cell_folder, read_cells
 from harness.run import run
-from tests.harness.interrupted import PLUGIN, RECIPE, assert_same_results
-from tests.plugins import forgotten
+from tests.harness.interrupted import RECIPE, Told, assert_same_results, plugin
+
+__all__ = ["plugin"]
 
 TRAIN, TEST = 10, 5
 FEW: list[Any] = [
@@ -35,24 +35,6 @@ FEW: list[Any] = [
     "observers",
 ]
 SCALES = {"input": {"test_scales": [1, 1.5]}}
-
-
-class Told(Silent):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.words: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.words.append(message)
-
-
-@pytest.fixture
-def plugin(tmp_path: Path) -> Iterator[str]:
-    file = tmp_path / "plugin.py"
-    file.write_text(PLUGIN)
-    with forgotten():
-        yield str(file)
 
 
 @pytest.fixture
