@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     # the repository first: it is what is tested, wherever an installed copy lies
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "200"}
     words = [str(word) for word in command]
     done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr

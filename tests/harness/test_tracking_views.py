@@ -22,7 +22,7 @@ from harness.errors import TrackingError
 from harness.progress import Silent
 from harness.tracking.later import track_folders
 from harness.tracking.matrices import stored_matrices
-from harness.tracking.record import ALPHA_PATH, alpha_path
+from harness.tracking.record import ALPHA_PATH, alpha_path, run_name
 from harness.tracking.store import store_uri
 from harness.tracking.ui import OPEN, address, is_loopback, show_links, start_ui
 from harness.tracking.views import DEFLATED, OURS, SECTIONS, TAG, MatrixView, matrix_filter, search_link, view_link
@@ -96,7 +96,7 @@ def test_a_matrix_is_told_with_its_best_cell_and_its_links(told: Told, mlflow_st
     assert (matrix.view.matrix, matrix.cells, matrix.failed) == (told.record.matrix_id, len(told.results), FAILED)
     scored = [r for r in told.results if r.cell.backbone != "none" and "cc" in r.metrics]
     best = max(scored, key=lambda result: result.metrics["cc"])
-    assert matrix.best == f"{best.label} (cc {best.metrics['cc']:.3f})"
+    assert matrix.best == f"{run_name(best.label)} (cc {best.metrics['cc']:.3f})"
     said = StringIO()
     show_links(uri, "http://127.0.0.1:5000", Console(file=said, width=40))
     for link in (view_link("http://127.0.0.1:5000", matrix.experiment, told.record.matrix_id), matrix.best):
