@@ -21,8 +21,7 @@ from harness.scoring_state import READOUTS, SCORES, ScoringState, keep_students,
 from harness.stream import Stream
 from harness.student import Student
 from harness.timing import Stopwatch
-from harness.trained_before import shared_seconds
-from harness.trained_before import students as students_of
+from harness.trained_before import as_students, shared_seconds
 from harness.training import Classroom
 from harness.training_state import TrainingState
 from harness.units import gib
@@ -116,7 +115,7 @@ class PartRun:
         if self.loaded is None:
             return {}
         found = self.whole.trained_before(cells, self.loaded)
-        if known := students_of(found, cells):
+        if known := as_students(found, cells):
             self.progress.say(f"{len(known)} of {len(cells)} cells: trained by an earlier run, only to be scored anew")
             self.train_watch.seconds.update(shared_seconds(list((found or {}).values())))
         return {student.key: student for student in known}

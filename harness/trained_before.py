@@ -59,11 +59,12 @@ def trained_before(folder: Path, keys: Iterable[str], wanted: Mapping[str, Mappi
             known[training_key(about["resolved"])] = own
         except (ResultsError, LookupError, TypeError):  # no readout is saved, or somebody damaged what it is
             continue
-    found = {key: _read(known[name]) for key, name in _names(wanted).items() if name in known}
+    names = {key: training_key(resolved) for key, resolved in wanted.items()}
+    found = {key: _read(known[name]) for key, name in names.items() if name in known}
     return {key: trained for key, trained in found.items() if trained is not None}
 
 
-def students(found: Mapping[str, Trained] | None, cells: Mapping[str, Cell]) -> list[Student]:
+def as_students(found: Mapping[str, Trained] | None, cells: Mapping[str, Cell]) -> list[Student]:
     """What the process that writes has `found`, in every process, as the cells that were trained."""
     shared = next(one for one in gather(found) if one is not None)
     made = []
@@ -73,10 +74,6 @@ def students(found: Mapping[str, Trained] | None, cells: Mapping[str, Cell]) -> 
         student.watch.seconds.update(trained.own_seconds)
         made.append(student)
     return made
-
-
-def _names(wanted: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    return {key: training_key(resolved) for key, resolved in wanted.items()}
 
 
 def _read(own: Path) -> Trained | None:

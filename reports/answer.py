@@ -56,7 +56,7 @@ def _verdict(test: Test) -> str:
 def comparability(studies: Sequence[Study]) -> list[str]:
     """Where runs were not scored on the same images in the same way; empty where they may be compared."""
     found = []
-    digests = [study.about.get("dataset", {}).get("test", {}).get("digest") for study in studies]
+    digests = held_out_digests(studies)
     if None in digests and len(studies) > 1:
         found.append("It is not known for every run which images it was scored on.")
     elif len(set(digests)) > 1:
@@ -69,6 +69,11 @@ def comparability(studies: Sequence[Study]) -> list[str]:
     if len({study.by for study in studies}) > 1:
         found.append("They are ranked by different metrics; --by chooses one.")
     return found
+
+
+def held_out_digests(studies: Sequence[Study]) -> list[str | None]:
+    """Of the held-out images and gaze that each run was scored on, where it says so."""
+    return [study.about.get("dataset", {}).get("test", {}).get("digest") for study in studies]
 
 
 def scored_differently(studies: Sequence[Study]) -> list[str]:

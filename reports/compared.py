@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from harness.ranking import higher_is_better
 from harness.statistics import holm
 from reports._board import label
 from reports._pairs import decimals, difference, p_value
-from reports.answer import scored_differently
-from reports.comparisons import between_runs, matched_scores
+from reports.answer import held_out_digests, scored_differently
+from reports.comparisons import matched_scores, paired
 from reports.study import Row, Study, read_studies
 
 LOWER_MARK = " (-)"
@@ -96,10 +96,11 @@ def compared(a: Side, b: Side) -> list[Compared]:
     shared = [metric for metric in a.study.board.metrics if metric in b.study.board.metrics]
     found = []
     for metric in shared:
-        test = between_runs(a.study, a.row, b.study, b.row, metric)
+        scores = matched_scores(a.study, a.row, b.study, b.row, metric)
+        test = paired(*scores, a.row, b.row, metric)
         if test is None:
             continue
-        first, second = map(np.array, matched_scores(a.study, a.row, b.study, b.row, metric))
+        first, second = map(np.array, scores)
         ahead = np.sign(first - second) * (1 if higher_is_better(metric, a.study.lower) else -1)
         found.append(Compared(metric, first.mean(), second.mean(), float((1 + ahead).mean() / 2), test, np.nan))
     if not found:
@@ -109,7 +110,7 @@ def compared(a: Side, b: Side) -> list[Compared]:
 
 
 def _check_images(one: Study, other: Study) -> None:
-    digests = [study.about.get("dataset", {}).get("test", {}).get("digest") for study in (one, other)]
+    digests = held_out_digests([one, other])
     if None in digests or digests[0] != digests[1]:
         raise ResultsError(
             f"{one.name} ({one.board.dataset}) and {other.name} ({other.board.dataset}) were not scored on the same "
@@ -131,12 +132,11 @@ def _table(rows: Sequence[Compared], lower: Sequence[str]) -> Table:
     for name in ("a", "b", "a − b", "p (Holm)", "a better", "images"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        test: Mapping[str, float] = vars(row.test)
         table.add_row(
             escape(row.metric.upper()) + ("" if higher_is_better(row.metric, lower) else LOWER_MARK),
             decimals(row.mean_a),
             decimals(row.mean_b),
-            difference(dict(test)),
+            difference(vars(row.test)),
             p_value(row.p_holm),
             f"{row.better:.0%}".replace("%", " %"),
             str(row.test.n),

@@ -49,7 +49,11 @@ def matched_scores(one: Study, a: Row, other: Study, b: Row, metric: str) -> tup
 
 def between_runs(one: Study, a: Row, other: Study, b: Row, metric: str) -> PairedTest | None:
     """One run's cell minus another's, over the images that both scored; None below two."""
-    first, second = matched_scores(one, a, other, b, metric)
+    return paired(*matched_scores(one, a, other, b, metric), a, b, metric)
+
+
+def paired(first: Sequence[float], second: Sequence[float], a: Row, b: Row, metric: str) -> PairedTest | None:
+    """The same of the scores of images that both have, already matched."""
     if len(first) < 2:
         return None
     seed = seed_from(f"{a['cell_key']}/{b['cell_key']}", "runs", metric)
