@@ -178,7 +178,7 @@ def _print_plan(recipe: Recipe, console: Console) -> None:
         settings = stream_settings(plan.recipe, plan.reader, device)
         peak = estimate(group, plan.recipe, train, test, settings, device)
         cached = peak.cache.serves_training
-        held_out = _held_out(len(test), recipe.input.test_scales if group.backbone is not None else (1.0,))
+        held_out = _held_out(len(test), recipe.input.other_scales if group.backbone is not None else "")
         console.print(_passes(group.passes, len(train), held_out, group.backbone, cached), highlight=False)
         if group.backbone is None:
             continue
@@ -271,10 +271,9 @@ def _cell_table(plan: Plan) -> Table:
     return table
 
 
-def _held_out(images: int, scales: Sequence[float]) -> str:
+def _held_out(images: int, scales: str) -> str:
     """ "200 held-out images", and at which times the input's size if not at that alone."""
-    sizes = " and ".join(f"{scale:g}" for scale in scales)
-    return f"{images} held-out images" + (f" at {sizes} times the input's size" if tuple(scales) != (1.0,) else "")
+    return f"{images} held-out images" + (f" at {scales} times the input's size" if scales else "")
 
 
 def _passes(passes: int, n_train: int, held_out: str, backbone: Any, cached: bool) -> str:

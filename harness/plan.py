@@ -24,7 +24,8 @@ from harness.metric_registry import METRICS
 from harness.metrics import Metric
 from harness.module_backbone import asked_weights
 from harness.plugin_files import digests, load_plugins
-from harness.recipe import Entry, LayeredEntry, LayerSet, Recipe, describe
+from harness.recipe import Entry, LayeredEntry, LayerSet, Recipe
+from harness.recipe_mistakes import describe
 from harness.registry import Registry
 from harness.types import LayerSpec
 

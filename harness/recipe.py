@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,6 +22,7 @@ from pydantic import (
 from harness._yaml import BadYamlError, load_yaml, read_yaml
 from harness.errors import RecipeError, UnknownNameError
 from harness.paths import expanded
+from harness.recipe_mistakes import describe
 from harness.recipe_overrides import override_key
 from harness.recipe_runs import each_run, split_name
 from harness.registry import Registry
@@ -81,6 +81,11 @@ class InputSize(_Strict):
     size: tuple[PositiveInt, PositiveInt] | None = None
     test_scales: Annotated[tuple[Annotated[float, Field(gt=0, le=4)], ...], Field(min_length=1)] = (1.0,)
     """Held-out and new images are seen at these times that size, features are the mean: trained readouts stay."""
+
+    @property
+    def other_scales(self) -> str:
+        """ "1 and 1.13": what held-out images are seen at; empty where that is the size itself."""
+        return "" if self.test_scales == (1.0,) else " and ".join(f"{scale:g}" for scale in self.test_scales)
 
     @model_serializer(mode="wrap")
     def _as_it_was(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -241,30 +246,6 @@ def parse_recipe(document: dict[str, Any], where: str = "recipe") -> Recipe:
         raise RecipeError(f"{where}:\n" + describe(error, known=Recipe.model_fields)) from error
 
 
-def describe(error: ValidationError, prefix: str = "", known: Collection[str] = ()) -> str:
-    """One line per mistake: the key's path, what is wrong, what was given; `known` keys could have been meant."""
-    lines = []
-    for item in error.errors():
-        parts = [str(part) for part in item["loc"] if not _is_union_branch(part)]
-        place = ".".join([prefix, *parts] if prefix else parts) or "(top level)"
-        if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            lines.append(f"  {place}: unknown key, {_meant(parts[0], known) if len(parts) == 1 else CHECK}")
-        else:
-            given = "" if item["type"].startswith("missing") else f", got {_short(item['input'])}"
-            lines.append(f"  {place}: {item['msg']}{given}")
-    return "\n".join(dict.fromkeys(lines))
-
-
-CHECK = "check its spelling"
-
-
-def _meant(key: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
-    if near:
-        return f"did you mean {' or '.join(near)}?"
-    return f"there are: {', '.join(known)}" if known else CHECK
-
-
 def recipe_names() -> dict[str, str]:
     """Packaged recipes by name, with their YAML text."""
     found = {}
@@ -289,13 +270,3 @@ def _find(name_or_path: str) -> tuple[Any, str]:
     if name_or_path not in named:
         raise UnknownNameError(RECIPES.unknown(name_or_path, list(named)) + "; a file must end in .yaml")
     return load_yaml(named[name_or_path]), f"recipe {name_or_path}"
-
-
-def _is_union_branch(part: object) -> bool:
-    names = ("str", "int", "float", "function-before", "constrained-int", Limits.__name__)
-    return isinstance(part, str) and ("[" in part or part in names)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -90,8 +90,7 @@ def run_name(label: str) -> str:
 def _input(asked: InputSize) -> str:
     """ "x1", or "x1, held-out images at 1 and 1.13 times that"."""
     own = _text(asked.size or f"x{asked.scale:g}")
-    scales = " and ".join(f"{scale:g}" for scale in asked.test_scales)
-    return own if asked.test_scales == (1.0,) else f"{own}, held-out images at {scales} times that"
+    return f"{own}, held-out images at {asked.other_scales} times that" if asked.other_scales else own
 
 
 def data_id(run: RunRecord) -> str:
